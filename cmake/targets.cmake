@@ -1,0 +1,36 @@
+# Compiles cpp/kernels/*/reference.cpp once and every other kernel source once per instruction set.
+# A kernel file learns its target from DL_TARGET and the instruction set from the compiler's own macros.
+
+set(DLCORE_TARGETS baseline)
+set(DLCORE_FLAGS_reference -ffp-contract=off)
+set(DLCORE_FLAGS_baseline "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND DLCORE_TARGETS avx2 avx512)
+  set(DLCORE_FLAGS_avx2 -mavx2 -mfma -mbmi2 -mf16c)
+  set(DLCORE_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mf16c -mprefer-vector-width=512)
+endif()
+
+function(dlcore_kernel_library target sources)
+  add_library(dlcore_${target} OBJECT ${sources})
+  target_include_directories(dlcore_${target} PRIVATE cpp)
+  target_compile_definitions(dlcore_${target} PRIVATE DL_TARGET=${target})
+  # No trapping or errno: comparisons and sqrt may then be vectorised; NaN and infinities keep their meaning.
+  target_compile_options(dlcore_${target} PRIVATE -fno-math-errno -fno-trapping-math ${DLCORE_FLAGS_${target}})
+endfunction()
+
+macro(dlcore_add_kernels)
+  file(GLOB reference_sources CONFIGURE_DEPENDS cpp/kernels/*/reference.cpp)
+  file(GLOB simd_sources CONFIGURE_DEPENDS cpp/kernels/*/*.cpp)
+  list(FILTER simd_sources EXCLUDE REGEX "/reference\\.cpp$")
+  set(DLCORE_KERNEL_OBJECTS "")
+  if(reference_sources)
+    dlcore_kernel_library(reference "${reference_sources}")
+    list(APPEND DLCORE_KERNEL_OBJECTS $<TARGET_OBJECTS:dlcore_reference>)
+  endif()
+  if(simd_sources)
+    foreach(target ${DLCORE_TARGETS})
+      dlcore_kernel_library(${target} "${simd_sources}")
+      list(APPEND DLCORE_KERNEL_OBJECTS $<TARGET_OBJECTS:dlcore_${target}>)
+    endforeach()
+  endif()
+endmacro()

@@ -1,0 +1,230 @@
+#include "core/parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "core/check.h"
+
+namespace dl {
+namespace {
+
+// One parallel_for in flight. Workers take blocks from `next` until none is left.
+struct Job {
+  BlockFn fn;
+  void* context;
+  int64_t n, grain, blocks;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> cancelled{false};
+};
+
+std::atomic<bool (*)()> interrupt_poll{nullptr};
+thread_local bool inside_parallel = false;
+thread_local bool was_cancelled = false;
+
+void run_blocks(Job& job, bool may_poll) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kPollEvery = std::chrono::milliseconds(50);
+  auto last_poll = Clock::now();
+  for (int64_t b; (b = job.next.fetch_add(1, std::memory_order_relaxed)) < job.blocks;) {
+    if (job.cancelled.load(std::memory_order_relaxed)) continue;
+    job.fn(job.context, b * job.grain, std::min(job.n, (b + 1) * job.grain));
+    if (!may_poll) continue;
+    const auto now = Clock::now();
+    if (now - last_poll < kPollEvery) continue;
+    last_poll = now;
+    auto* poll = interrupt_poll.load();
+    if (poll && poll()) job.cancelled = true;
+  }
+}
+
+inline void cpu_relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+class Pool {
+ public:
+  explicit Pool(int workers) {
+    // Signals belong to the interpreter's main thread.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: go on with those there are; results do not depend on their number.
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+      ticket_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& t : threads_) t.join();
+  }
+
+  void run(Job& job) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &job;
+      ticket_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    run_blocks(job, true);
+    {
+      // A worker that has not woken yet finds no job and is not waited for.
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = nullptr;
+    }
+    for (int spin = 0; active_.load(std::memory_order_acquire) != 0; ++spin) {
+      if (spin < kSpins) cpu_relax();
+      else std::this_thread::yield();
+    }
+  }
+
+ private:
+  // ~20 µs of spinning bridges the gap between the ops of a training step without a trip through the kernel.
+  static constexpr int kSpins = 2000;
+
+  void work() {
+    inside_parallel = true;
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spin = 0; spin < kSpins && ticket_.load(std::memory_order_acquire) == seen; ++spin) cpu_relax();
+      Job* job;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return ticket_.load(std::memory_order_relaxed) != seen; });
+        seen = ticket_.load(std::memory_order_relaxed);
+        if (stop_) return;
+        job = job_;
+        if (job) active_.fetch_add(1, std::memory_order_relaxed);
+      }
+      if (!job) continue;
+      run_blocks(*job, false);
+      active_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> ticket_{0};
+  std::atomic<int> active_{0};  // workers inside the current job
+  Job* job_ = nullptr;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+std::mutex pool_mutex;  // held by the one caller that uses the pool; others run their blocks themselves
+Pool* pool = nullptr;
+std::atomic<int> thread_count{0};
+
+// The child of a fork has no workers: forget the parent's pool (its threads do not exist here) and start afresh.
+void after_fork_in_child() {
+  new (&pool_mutex) std::mutex;
+  pool = nullptr;
+  inside_parallel = false;
+}
+
+int cgroup_quota() {
+  // cgroup v2: "max 100000" or "150000 100000"
+  std::FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "re");
+  long long quota = -1, period = 0;
+  if (f) {
+    if (std::fscanf(f, "%lld %lld", &quota, &period) != 2) quota = -1;
+    std::fclose(f);
+  } else if ((f = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
+    if (std::fscanf(f, "%lld", &quota) != 1) quota = -1;
+    std::fclose(f);
+    if ((f = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re"))) {
+      if (std::fscanf(f, "%lld", &period) != 1) period = 0;
+      std::fclose(f);
+    }
+  }
+  if (quota <= 0 || period <= 0) return 1 << 20;
+  return static_cast<int>(std::max<long long>(1, (quota + period - 1) / period));
+}
+
+}  // namespace
+
+int available_cores() {
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
+#endif
+  return std::max(1, std::min(cores, cgroup_quota()));
+}
+
+int num_threads() {
+  int n = thread_count.load(std::memory_order_relaxed);
+  if (n == 0) thread_count = n = available_cores();
+  return n;
+}
+
+void set_num_threads(int n) {
+  DL_CHECK(n >= 1 && n <= 1024, "[set_num_threads] expected between 1 and 1024 threads, got ", n);
+  std::lock_guard<std::mutex> lock(pool_mutex);
+  thread_count = n;
+  delete pool;  // made anew by the next call that needs it
+  pool = nullptr;
+}
+
+void parallel_for(int64_t n, int64_t grain, BlockFn fn, void* context) {
+  if (n <= 0) return;
+  Job job{fn, context, n, grain, (n + grain - 1) / grain};
+  if (inside_parallel) return run_blocks(job, false);
+  inside_parallel = true;
+  std::unique_lock<std::mutex> lock(pool_mutex, std::defer_lock);
+  if (job.blocks > 1 && num_threads() > 1 && lock.try_lock()) {
+    if (!pool) {
+      static const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
+      (void)registered;
+      pool = new Pool(num_threads() - 1);
+    }
+    pool->run(job);
+  } else {
+    run_blocks(job, true);
+  }
+  inside_parallel = false;
+  if (job.cancelled) was_cancelled = true;
+}
+
+void* thread_scratch() {
+  // Reserved once per thread; pages are touched only as far as a kernel uses them.
+  struct Scratch {
+    void* data = mmap(nullptr, kMaxScratch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ~Scratch() { munmap(data, kMaxScratch); }
+  };
+  thread_local Scratch scratch;
+  return scratch.data;
+}
+
+void set_interrupt_poll(bool (*poll)()) { interrupt_poll = poll; }
+
+bool take_cancelled() {
+  const bool cancelled = was_cancelled;
+  was_cancelled = false;
+  return cancelled;
+}
+
+}  // namespace dl
