@@ -1,0 +1,128 @@
+#include "kernels/copy/copy.h"
+#include "ops/common.h"
+
+namespace dl {
+namespace {
+
+// Drops dimensions of size one and merges neighbours that step evenly in both tensors.
+CopyShape merged_shape(const Tensor& x, const Tensor& y) {
+  CopyShape s{};
+  for (int d = 0; d < x.ndim(); ++d) {
+    const int64_t size = x.shape()[d], sx = x.strides()[d], sy = y.strides()[d];
+    if (size == 1) continue;
+    const int last = s.ndim - 1;
+    if (s.ndim > 0 && s.x_strides[last] == size * sx && s.y_strides[last] == size * sy) {
+      s.sizes[last] *= size;
+      s.x_strides[last] = sx;
+      s.y_strides[last] = sy;
+    } else {
+      s.sizes[s.ndim] = size;
+      s.x_strides[s.ndim] = sx;
+      s.y_strides[s.ndim++] = sy;
+    }
+  }
+  if (s.ndim == 0) {
+    s.ndim = 1;
+    s.sizes[0] = s.x_strides[0] = s.y_strides[0] = 1;
+  }
+  return s;
+}
+
+template <class T> void run_copy(const Tensor& x, const Tensor& y, const char* kernel_name) {
+  static const Kernel<copy_strided_fn<T>> kernel{kernel_name};
+  const CopyShape s = merged_shape(x, y);
+  launch(x.numel(), [&] { kernel(static_cast<const T*>(x.raw()), static_cast<T*>(y.raw()), &s); });
+}
+
+// Same dtype, same shape, any strides, no overlap.
+void copy_elements(const Tensor& x, const Tensor& y) {
+  if (x.numel() == 0) return;
+  switch (itemsize(x.dtype())) {
+    case 1: return run_copy<uint8_t>(x, y, "copy_strided/1");
+    case 2: return run_copy<uint16_t>(x, y, "copy_strided/2");
+    case 4: return run_copy<uint32_t>(x, y, "copy_strided/4");
+    default: return run_copy<uint64_t>(x, y, "copy_strided/8");
+  }
+}
+
+Tensor cast_contiguous(const Tensor& x, DType dtype) {
+  Tensor y = Tensor::empty(x.shape(), dtype);
+  if (x.numel() == 0) return y;
+  visit(x.dtype(), [&](auto from) {
+    visit(dtype, [&](auto to) {
+      using S = typename decltype(from)::type;
+      using D = typename decltype(to)::type;
+      static const Kernel<cast_fn<S, D>> kernel{cat("cast/", name(dtype_of<S>()), "/", name(dtype_of<D>())).c_str()};
+      launch(x.numel(), [&] { kernel(x.data<S>(), y.data<D>(), x.numel()); });
+    });
+  });
+  return y;
+}
+
+// Whether two views may touch the same bytes: their address ranges meet.
+bool may_overlap(const Tensor& a, const Tensor& b) {
+  if (!a.shares_storage(b)) return false;
+  auto range = [](const Tensor& t) {
+    int64_t low = t.offset(), high = t.offset();
+    for (int d = 0; d < t.ndim(); ++d) {
+      const int64_t reach = (t.shape()[d] - 1) * t.strides()[d];
+      (reach < 0 ? low : high) += reach;
+    }
+    const int64_t size = static_cast<int64_t>(itemsize(t.dtype()));
+    return std::pair<int64_t, int64_t>(low * size, (high + 1) * size);
+  };
+  const auto [a0, a1] = range(a);
+  const auto [b0, b1] = range(b);
+  return a0 < b1 && b0 < a1;
+}
+
+Tensor clone(const Tensor& x) {
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  copy_elements(x, y);
+  return y;
+}
+
+void check_one_address_each(const Tensor& y, const char* op) {
+  for (int d = 0; d < y.ndim(); ++d)
+    DL_CHECK(y.strides()[d] != 0 || y.shape()[d] <= 1, "[", op, "] the target of shape ", y.shape(),
+             " is an expanded view, several of its elements share one address; clone() it first");
+}
+
+}  // namespace
+
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
+
+Tensor cast(const Tensor& x, DType dtype) {
+  const Tensor c = contiguous(x);
+  return c.dtype() == dtype ? c : cast_contiguous(c, dtype);
+}
+
+void copy_into(const Tensor& x, const Tensor& y) {
+  check_one_address_each(y, "copy_");
+  mark_written(y, "copy_");
+  // Cast before expanding: a broadcast source is converted once.
+  Tensor source = x.dtype() == y.dtype() ? x : cast(x, y.dtype());
+  if (may_overlap(source, y)) source = clone(source);
+  copy_elements(source.expand(y.shape()), y);
+}
+
+Tensor full(const Tensor& scalar, const Dims& shape) {
+  Tensor y = Tensor::empty(shape, scalar.dtype());
+  copy_elements(scalar.expand(shape), y);
+  return y;
+}
+
+}  // namespace dl
+
+DL_BIND(copy) {
+  using namespace dl;
+  m.def("contiguous", &contiguous, py::arg("x"), "x in row-major order: x itself where it already is, else a copy.");
+  m.def("clone", &dl::clone, py::arg("x"), "A contiguous copy.");
+  m.def("cast", &cast, py::arg("x"), py::arg("dtype"), "x converted to a dtype; x itself where nothing changes.");
+  m.def("copy_into", &copy_into, py::arg("x"), py::arg("y"), "Writes x into y, broadcasting and converting.");
+  m.def("full", &full, py::arg("scalar"), py::arg("shape"), "A new tensor of one value, given as a 0-d tensor.");
+  m.def("empty", [](const Dims& shape, DType dtype) { return Tensor::empty(shape, dtype); }, py::arg("shape"), py::arg("dtype"),
+        "A new tensor with unset elements.");
+  m.def("zeros", [](const Dims& shape, DType dtype) { return Tensor::zeros(shape, dtype); }, py::arg("shape"), py::arg("dtype"),
+        "A new tensor of zeros.");
+}
