@@ -173,5 +173,15 @@ DL_INLINE VecI ones_where(Mask m) { return {_mm256_srli_epi32(_mm256_castps_si25
 DL_INLINE void store_mask(bool* p, Mask m) { store_u8(reinterpret_cast<uint8_t*>(p), ones_where(m)); }
 DL_INLINE void store_mask(bool* p, Mask m, int64_t n) { store_u8(reinterpret_cast<uint8_t*>(p), ones_where(m), n); }
 
+// Halves in double precision, see wide.h.
+typedef double f64xh __attribute__((vector_size(32)));
+DL_INLINE f64xh lower_half(Vec a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a.v)); }
+DL_INLINE f64xh upper_half(Vec a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)); }
+DL_INLINE Vec join_halves(f64xh lo, f64xh hi) { return {_mm256_set_m128(_mm256_cvtpd_ps(hi), _mm256_cvtpd_ps(lo))}; }
+DL_INLINE VecI join_low_bits(f64xh lo, f64xh hi) {
+  const __m256 even = _mm256_shuffle_ps(_mm256_castpd_ps(lo), _mm256_castpd_ps(hi), 0x88);
+  return {_mm256_permute4x64_epi64(_mm256_castps_si256(even), 0xd8)};
+}
+
 }  // namespace
 }  // namespace dl

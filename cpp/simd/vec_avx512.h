@@ -176,5 +176,18 @@ DL_INLINE void store_mask(bool* p, Mask m, int64_t n) {
   _mm_mask_storeu_epi8(p, first_n(n).m, _mm_maskz_set1_epi8(m.m, 1));
 }
 
+// Halves in double precision, see wide.h.
+typedef double f64xh __attribute__((vector_size(64)));
+DL_INLINE f64xh lower_half(Vec a) { return reinterpret_cast<f64xh>(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v))); }
+DL_INLINE f64xh upper_half(Vec a) { return reinterpret_cast<f64xh>(_mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))); }
+DL_INLINE Vec join_halves(f64xh lo, f64xh hi) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1)};
+}
+// The low 32 bits of each 64-bit lane.
+DL_INLINE VecI join_low_bits(f64xh lo, f64xh hi) {
+  const __m256i l = _mm512_cvtepi64_epi32(_mm512_castpd_si512(lo)), h = _mm512_cvtepi64_epi32(_mm512_castpd_si512(hi));
+  return {_mm512_inserti32x8(_mm512_castsi256_si512(l), h, 1)};
+}
+
 }  // namespace
 }  // namespace dl

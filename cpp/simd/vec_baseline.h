@@ -228,5 +228,18 @@ DL_INLINE void store_mask(bool* p, Mask m, int64_t n) {
   store_u8(reinterpret_cast<uint8_t*>(p), VecI{m.m} & broadcast(1), n);
 }
 
+// Halves in double precision, see wide.h.
+typedef double f64xh __attribute__((vector_size(16)));
+DL_INLINE f64xh lower_half(Vec a) { return f64xh{a.v[0], a.v[1]}; }
+DL_INLINE f64xh upper_half(Vec a) { return f64xh{a.v[2], a.v[3]}; }
+DL_INLINE Vec join_halves(f64xh lo, f64xh hi) {
+  return {f32x4{static_cast<float>(lo[0]), static_cast<float>(lo[1]), static_cast<float>(hi[0]),
+                static_cast<float>(hi[1])}};
+}
+DL_INLINE VecI join_low_bits(f64xh lo, f64xh hi) {
+  const i32x4 l = reinterpret_cast<i32x4>(lo), h = reinterpret_cast<i32x4>(hi);
+  return {i32x4{l[0], l[2], h[0], h[2]}};
+}
+
 }  // namespace
 }  // namespace dl
