@@ -1,7 +1,8 @@
 """One table per family, `tests/opcases/<family>.py`, is THE source of an operation's tests and benchmarks.
 
-Each table module has `CASES: list[OpCase]`. The walkers in tests/ops take every case through values, gradients, layouts,
-dtypes, targets, determinism and errors; benchmarks/ times what `bench` names. A public function without a case fails.
+Each table module has `CASES: list[OpCase]`. The walkers in tests/ops take every case through values, gradients,
+layouts, dtypes, targets, determinism and errors; benchmarks/ times what `bench` names. A public function without a
+case fails.
 """
 
 from __future__ import annotations
@@ -48,6 +49,13 @@ class Const:
     value: Any
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an input array stands among the arguments."""
+
+    index: int
+
+
 class Sample:
     """Arguments of one call. Positional tuples of ints are shapes of normal float32 arrays; Rand and arrays are inputs
     (also as keyword arguments or inside a list); everything else is passed as it is."""
@@ -59,19 +67,43 @@ class Sample:
 
     def draw(self) -> tuple[list[Any], dict[str, Any]]:
         """The arguments with every Rand drawn: reproducible from the seed."""
+        arrays, _, rebuild = self.bind()
+        return rebuild(arrays)
+
+    def bind(self) -> tuple[list[np.ndarray], list[bool], Callable[[Sequence[Any]], tuple[list[Any], dict[str, Any]]]]:
+        """The drawn input arrays in order, whether a gradient is checked for each, and a function that puts anything
+        in their places (tensors, float64 arrays) and gives (args, kwargs)."""
         rng = np.random.default_rng(self.seed)
+        arrays: list[np.ndarray] = []
+        grads: list[bool] = []
 
-        def one(a: Any) -> Any:
-            if isinstance(a, Rand):
-                return a.draw(rng)
-            if isinstance(a, list):
-                return [one(b) for b in a]
-            return a.value if isinstance(a, Const) else a
+        def collect(a: Any) -> Any:
+            if isinstance(a, (Rand, np.ndarray)):
+                arrays.append(a.draw(rng) if isinstance(a, Rand) else a)
+                grads.append(arrays[-1].dtype.kind == "f" and getattr(a, "grad", True))
+                return _Place(len(arrays) - 1)
+            return [collect(b) for b in a] if isinstance(a, list) else a
 
-        return [one(a) for a in self.spec], {k: one(v) for k, v in self.kwargs.items()}
+        args = [collect(a) for a in self.spec]
+        kwargs = {k: collect(v) for k, v in self.kwargs.items()}
+
+        def rebuild(values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+            def fill(a: Any) -> Any:
+                if isinstance(a, _Place):
+                    return values[a.index]
+                if isinstance(a, list):
+                    return [fill(b) for b in a]
+                return a.value if isinstance(a, Const) else a
+
+            return [fill(a) for a in args], {k: fill(v) for k, v in kwargs.items()}
+
+        return arrays, grads, rebuild
 
     def __repr__(self) -> str:
-        parts = [repr(a.shape) if isinstance(a, Rand) else f"array{a.shape}" if isinstance(a, np.ndarray) else repr(a) for a in self.spec]
+        def short(a: Any) -> str:
+            return repr(a.shape) if isinstance(a, Rand) else f"array{a.shape}" if isinstance(a, np.ndarray) else repr(a)
+
+        parts = [short(a) for a in self.spec]
         return ", ".join(parts + [f"{k}={v!r}" for k, v in self.kwargs.items()])[:120]
 
 
@@ -103,13 +135,22 @@ class OpCase:
         edges: inputs such as empty, 0-d, inf, NaN, huge; values only, NaN matches NaN.
         errors: calls that must fail.
         eps: tolerance. The bound is eps.forward * EPS[dtype] * magnitude.
-        magnitude: of the reduction behind each output, such as sum(|x|); same arguments as reference. Default |reference|.
+        magnitude: of the reduction behind each output, such as sum(|x|); same arguments as reference.
+            Default |reference|.
         gradient: whether the operation is differentiable; twice: whether second derivatives are to be checked too.
         dtypes: floating dtypes of the inputs to run; integer inputs keep theirs.
         big: larger samples that span several blocks of work, for the determinism walk.
         bench: named real shapes; numpy: the same work in NumPy float32 for the comparison (default: reference).
         bytes, flops: of one call, from the drawn arguments; for the roofline.
         exact: outputs must be equal to the reference's (integers, copies).
+        output_dtype: name of the outputs' dtype, or a function of the op's arguments that gives it (a tuple of names
+            for several outputs). Default: integers and bools as the reference gives them, floating as the floating
+            inputs, and as the reference gives it where there are none.
+        same_in_any_layout: strided, misaligned and read-only inputs must give the same bits as contiguous ones; False
+            allows the tolerance instead, for operations that document a different order of summation.
+
+    Public names that no table can hold (classes, seeding) are listed in the table module's
+    `ELSEWHERE: dict[str, str]`, name -> the test file that covers it.
     """
 
     name: str
@@ -129,6 +170,8 @@ class OpCase:
     bytes: Callable[..., float] | None = None
     flops: Callable[..., float] | None = None
     exact: bool = False
+    output_dtype: str | Callable[..., Any] | None = None
+    same_in_any_layout: bool = True
 
     def __repr__(self) -> str:
         return self.name

@@ -1,0 +1,27 @@
+"""Every instruction set that this CPU runs, the reference included: values and gradients within the same tolerance."""
+
+import pytest
+
+from dlcore import _C
+from tests.ops.walk import CASES, Call, assert_close, check_values, gradients, some
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("target", _C.supported_targets())
+def test_targets(case, target):
+    for dtype in [d for d in ("float32", "bfloat16") if d in case.dtypes] or case.dtypes:
+        for sample in (*some(case.samples, 16), *case.edges):
+            call = Call(case, sample, dtype)
+            _C.set_target(target)
+            check_values(call, call.run(call.tensors()))
+        if not case.gradient:
+            continue
+        for sample in some(case.samples, 6):
+            call = Call(case, sample, dtype)
+            _C.set_target(target)
+            got = gradients(call, dtype)
+            _C.set_target("reference")
+            for i, (g, e) in enumerate(zip(got, gradients(call, "float64", seeds_dtype=dtype), strict=True)):
+                if e is not None and g is not None and e.size:
+                    scale = abs(e) + (e * e).mean() ** 0.5
+                    assert_close(g, e, scale, case.eps.backward, dtype, f"{call} on {target}, gradient {i}")
