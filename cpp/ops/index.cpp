@@ -36,24 +36,27 @@ Tensor index_view(const Tensor& x, py::handle key) {
   DL_CHECK_INDEX(ellipses <= 1, "[index] an index holds at most one Ellipsis, got ", ellipses);
   DL_CHECK_INDEX(consumed <= x.ndim(), "[index] ", consumed, " indices are too many for shape ", x.shape());
   Tensor y = x;
-  int axis = 0;
+  int axis = 0, of_x = 0;  // the dimension of y, and of x, that comes next
   for (int i = 0; i < count; ++i) {
     PyObject* item = item_at(i);
     if (item == Py_None) {
       y = y.unsqueeze(axis++);
     } else if (item == Py_Ellipsis) {
       axis += x.ndim() - consumed;
+      of_x += x.ndim() - consumed;
     } else if (PySlice_Check(item)) {
       Py_ssize_t start, stop, step;
       if (PySlice_Unpack(item, &start, &stop, &step) < 0) throw py::error_already_set();
       const Py_ssize_t n = PySlice_AdjustIndices(y.shape()[axis], &start, &stop, step);
       y = n > 1 ? y.slice(axis, start, stop, step) : y.slice(axis, start, start + n, 1);  // no product of a huge step with a stride
       ++axis;
+      ++of_x;
     } else {
       const int64_t index = integer_of(item, i), size = y.shape()[axis];
-      DL_CHECK_INDEX(-size <= index && index < size, "[index] index ", index, " at position ", i, " is out of range for axis ", axis,
+      DL_CHECK_INDEX(-size <= index && index < size, "[index] index ", index, " at position ", i, " is out of range for axis ", of_x,
                      " of size ", size, " (shape ", x.shape(), ")");
       y = y.select(axis, index);
+      ++of_x;
     }
   }
   return y;

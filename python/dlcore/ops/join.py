@@ -1,9 +1,201 @@
-"""The join family."""
+"""Joining, splitting and padding."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from dlcore import _C
+from dlcore.autograd import Function
+from dlcore.ops.copy import cast
+from dlcore.ops.creation import tensor
+from dlcore.ops.shape import reshape
+
+if TYPE_CHECKING:
+    from dlcore.tensor import Tensor
+
+__all__ = ["cat", "chunk", "concatenate", "hstack", "pad", "split", "stack", "unbind", "vstack"]
+
+
+class _Cat(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, dim: int, *xs: Tensor) -> Tensor:
+        y = _C.cat(xs, dim)
+        ctx.dim, ctx.parts = dim, [(x.shape[dim], x.dtype) for x in xs]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        dxs = split(dy, [size for size, _ in ctx.parts], ctx.dim)
+        return None, *_in_dtypes(dxs, [dtype for _, dtype in ctx.parts])
+
+
+class _Stack(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, dim: int, *xs: Tensor) -> Tensor:
+        ctx.dim, ctx.dtypes = dim, [x.dtype for x in xs]
+        return _C.stack(xs, dim)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        dxs = unbind(dy, ctx.dim)
+        return None, *_in_dtypes(dxs, ctx.dtypes)
+
+
+class _Split(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bounds: list[int], dim: int) -> tuple[Tensor, ...]:
+        ctx.dim = dim
+        return tuple(_C.slice(x, dim, a, b, 1) for a, b in zip(bounds, bounds[1:], strict=False))
+
+    @staticmethod
+    def backward(ctx: Any, *dys: Tensor) -> Any:
+        return cat(dys, ctx.dim), None, None
+
+
+class _Unbind(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, ...]:
+        ctx.dim = dim
+        return tuple(_C.select(x, dim, i) for i in range(x.shape[dim]))
+
+    @staticmethod
+    def backward(ctx: Any, *dys: Tensor) -> Any:
+        return stack(dys, ctx.dim), None
+
+
+class _Pad(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, before: tuple[int, ...], after: tuple[int, ...], value: float) -> Tensor:
+        ctx.before, ctx.after = before, after
+        return _C.pad(x, before, after, tensor(value, x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        dx = _Pad.apply(dy, tuple(-n for n in ctx.before), tuple(-n for n in ctx.after), 0)
+        return dx, None, None, None
+
+
+def _in_dtypes(dxs: Sequence[Tensor], dtypes: Sequence[Any]) -> list[Tensor | None]:
+    return [cast(dx, t) if t.is_floating_point else None for dx, t in zip(dxs, dtypes, strict=True)]
+
+
+def _check_tensors(xs: Any, op: str) -> tuple[Tensor, ...]:
+    if isinstance(xs, _C.Tensor) or not isinstance(xs, Sequence):
+        raise TypeError(f"[{op}] expected a sequence of tensors, got {type(xs).__name__}")
+    for i, x in enumerate(xs):
+        if not isinstance(x, _C.Tensor):
+            raise TypeError(f"[{op}] expected tensors, got {type(x).__name__} as input {i}")
+    return tuple(xs)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joins tensors along dimension `dim`, the only one in which their sizes may differ.
+
+    The dtype is what the inputs' dtypes promote to.
+
+    Raises:
+        ValueError: no tensors, 0-dimensional ones, or sizes that do not match; names the input and the dimension.
+    """
+    return _Cat.apply(dim, *_check_tensors(tensors, "cat"))
+
+
+concatenate = cat
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joins tensors of one shape along a new dimension `dim` (-1: the last of the result)."""
+    return _Stack.apply(dim, *_check_tensors(tensors, "stack"))
+
+
+def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of `x` along `dim`.
+
+    Args:
+        split_size: the size of every part (the last may be smaller), or all sizes, which add up to `x.shape[dim]`.
+
+    Raises:
+        ValueError: sizes that are negative or do not add up.
+    """
+    axis = _axis(dim, x, "split")
+    n = x.shape[axis]
+    if isinstance(split_size, int):
+        if split_size < 0 or (split_size == 0 and n > 0):
+            raise ValueError(f"[split] split_size must be positive, got {split_size}")
+        bounds = [*range(0, n, split_size), n] if n else [0, 0]
+    else:
+        if any(size < 0 for size in split_size) or sum(split_size) != n:
+            raise ValueError(
+                f"[split] sizes must not be negative and add up to {n}, the size of dimension {dim} "
+                f"of shape {x.shape}, got {list(split_size)}"
+            )
+        bounds = [0, *accumulate(split_size)]
+    return _Split.apply(x, bounds, axis)
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of at most `chunks` parts of `x` along `dim`, of one size but for the last."""
+    if chunks < 1:
+        raise ValueError(f"[chunk] chunks must be positive, got {chunks}")
+    n = x.shape[_axis(dim, x, "chunk")]
+    return split(x, -(-n // chunks), dim) if n else split(x, [0] * chunks, dim)
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of `x` at every index along `dim`, which goes away."""
+    return _Unbind.apply(x, _axis(dim, x, "unbind"))
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """`cat` along dimension 1, or 0 for vectors; numbers count as vectors of one element."""
+    xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in _check_tensors(tensors, "hstack")]
+    return cat(xs, 0 if xs and xs[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """`cat` along dimension 0; vectors count as rows."""
+    return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _check_tensors(tensors, "vstack")], 0)
+
+
+def pad(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """Adds elements of one value around `x`.
+
+    Args:
+        pad: (before, after) of the last dimension, then of the one before it, and so on; negative numbers cut.
+        value: what to fill with.
+
+    Raises:
+        ValueError: an odd number of entries, more pairs than dimensions, or a cut of more than there is.
+    """
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        raise ValueError(
+            f"[pad] expected up to {x.ndim} pairs (before, after), last dimension first, "
+            f"for shape {x.shape}, got {list(pad)}"
+        )
+    untouched = (0,) * (x.ndim - len(pad) // 2)
+    return _Pad.apply(x, untouched + tuple(pad[0::2])[::-1], untouched + tuple(pad[1::2])[::-1], value)
+
+
+def _axis(dim: int, x: Tensor, op: str) -> int:
+    if not -x.ndim <= dim < x.ndim:
+        raise IndexError(f"[{op}] axis {dim} is out of range for shape {x.shape}")
+    return dim % x.ndim
 
 
 class JoinMethods:
     __slots__ = ()
+
+    split = split
+    chunk = chunk
+    unbind = unbind
