@@ -1,0 +1,103 @@
+"""Text for the language model: where it comes from and how it becomes tokens."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["Alphabet", "read_corpus"]
+
+# Directories of a Python installation that are not the library's own source.
+_SKIPPED = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test", "lib2to3", "ensurepip"}
+
+
+class Alphabet:
+    """Maps text to token ids and back: 256 bytes (level "byte"), or the characters that occur (level "char")."""
+
+    def __init__(self, level: str, characters: str = "") -> None:
+        if level not in ("byte", "char"):
+            raise ValueError(f"[train] --level must be byte or char, got {level!r}")
+        self.level = level
+        self.characters = characters
+        self._ids = {c: i for i, c in enumerate(characters)}
+
+    def __len__(self) -> int:
+        return 256 if self.level == "byte" else len(self.characters)
+
+    def encode(self, text: bytes) -> np.ndarray:
+        """UTF-8 text as int64 ids. A character that training never saw raises ValueError."""
+        if self.level == "byte":
+            return np.frombuffer(text, np.uint8).astype(np.int64)
+        decoded = text.decode("utf-8", errors="replace")
+        unknown = sorted(set(decoded) - set(self._ids))
+        if unknown:
+            raise ValueError(f"[encode] the model's alphabet of {len(self)} characters lacks {', '.join(map(repr, unknown[:5]))}")
+        return np.fromiter((self._ids[c] for c in decoded), np.int64, len(decoded))
+
+    def decoder(self) -> Decoder:
+        """A stateful decoder for a stream of ids: bytes of one character may come one at a time."""
+        return Decoder(self)
+
+
+class Decoder:
+    def __init__(self, alphabet: Alphabet) -> None:
+        self._alphabet = alphabet
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def decode(self, token: int) -> str:
+        """The text that this id completes; empty in the middle of a multi-byte character."""
+        if self._alphabet.level == "byte":
+            return self._utf8.decode(bytes([token]))
+        return self._alphabet.characters[token]
+
+
+def _files(root: Path, suffix: str = "") -> list[Path]:
+    found = []
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(n for n in names if n not in _SKIPPED and not n.startswith("."))
+        found += [Path(directory, f) for f in sorted(files) if f.endswith(suffix) and not f.startswith(".")]
+    return found
+
+
+def _is_text(data: bytes) -> bool:
+    if b"\0" in data:
+        return False
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_corpus(data: str | None) -> tuple[bytes, str]:
+    """The text to train on and a few words on what it is.
+
+    `data` is a file, or a directory whose UTF-8 text files are joined in order of name; by default the source of
+    Python's own standard library, its files in an order shuffled once so that the held-out end is like the rest.
+
+    Raises:
+        OSError: the path cannot be read.
+        ValueError: nothing there is text, or a file is not UTF-8.
+    """
+    if data is None:
+        root = Path(sysconfig.get_paths()["stdlib"])
+        paths = _files(root, ".py")
+        order = np.random.Generator(np.random.PCG64(0)).permutation(len(paths))
+        paths = [paths[i] for i in order]
+        label = "the source of Python's standard library"
+    elif os.path.isdir(data):
+        paths = _files(Path(data))
+        label = f"the text files of {data}"
+    else:
+        text = Path(data).read_bytes()
+        if not _is_text(text):
+            raise ValueError(f"[train] --data {data} is not UTF-8 text")
+        return text, data
+    texts = [t for t in (p.read_bytes() for p in paths) if t and _is_text(t)]
+    if not texts:
+        raise ValueError(f"[train] no UTF-8 text files in {data or root}")
+    return b"\n".join(texts), f"{label} ({len(texts)} files)"
