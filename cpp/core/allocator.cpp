@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// Block sizes are 64-byte steps up to 1 KiB, then eighths of a power of two: at most 12.5 % is wasted and
+// Block sizes are 64-byte steps up to 1 KiB, then quarters of a power of two: at most 25 % is wasted and
 // requests that differ a little still share blocks.
 size_t block_size(size_t bytes) {
   if (bytes <= 1024) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
