@@ -203,6 +203,17 @@ Tensor from_dlpack(py::capsule capsule) {
   return import_from(capsule, "used_dltensor", m, true);
 }
 
+// The bytes of a contiguous tensor seen as another dtype: how files of any dtype (bfloat16 has no buffer format) come and go.
+Tensor reinterpret(const Tensor& x, DType dtype, const Dims& shape) {
+  const int64_t n = checked_numel(shape, dtype, "reinterpret");
+  DL_CHECK(x.is_contiguous(), "[reinterpret] expected a contiguous tensor, got shape ", x.shape(), " with strides ", x.strides());
+  DL_CHECK(static_cast<size_t>(n) * itemsize(dtype) == x.nbytes(), "[reinterpret] ", x.nbytes(), " bytes cannot be seen as ", shape, " of ", dtype);
+  const size_t first = static_cast<size_t>(x.offset()) * itemsize(x.dtype());
+  DL_CHECK(n == 0 || (reinterpret_cast<uintptr_t>(x.raw()) % itemsize(dtype) == 0 && first % itemsize(dtype) == 0),
+           "[reinterpret] the data is not aligned to the ", itemsize(dtype), "-byte elements of ", dtype);
+  return Tensor::from_storage(x.storage(), static_cast<int64_t>(first / itemsize(dtype)), shape, contiguous_strides(shape), dtype);
+}
+
 }  // namespace
 
 int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
@@ -247,6 +258,8 @@ void tensor_release_buffer(PyObject*, Py_buffer* view) { delete[] static_cast<Py
 
 void bind_interchange(py::module_& m) {
   m.def("from_buffer", &from_buffer, py::arg("object"), "A tensor over the memory of an object with the buffer protocol; no copy.");
+  m.def("reinterpret", &reinterpret, py::arg("x"), py::arg("dtype"), py::arg("shape"),
+        "The memory of a contiguous tensor seen as another dtype and shape of as many bytes; no copy.");
   m.def("to_dlpack", &to_dlpack, py::arg("x"), py::arg("versioned"), "A DLPack capsule that shares the tensor's memory.");
   m.def("from_dlpack", &from_dlpack, py::arg("capsule"), "A tensor over the memory of a DLPack capsule; no copy.");
 }
