@@ -25,4 +25,14 @@ static inline Philox4 philox(uint64_t seed, uint64_t stream, uint64_t index) {
   return {{c0, c1, c2, c3}};
 }
 
+// The word of element i of a call (kernels/random/random.h says why in this order), and the 64-bit draw of element i.
+static inline uint32_t random_word(uint64_t seed, uint64_t stream, int64_t i) {
+  return philox(seed, stream, static_cast<uint64_t>(i / 64 * 16 + i % 16)).v[i % 64 / 16];
+}
+static inline uint64_t random_pair(uint64_t seed, uint64_t stream, int64_t i) {
+  const Philox4 block = philox(seed, stream, static_cast<uint64_t>(i / 32 * 16 + i % 16));
+  const int64_t k = i % 32 / 16 * 2;
+  return uint64_t{block.v[k]} << 32 | block.v[k + 1];
+}
+
 }  // namespace dl
