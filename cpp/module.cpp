@@ -98,4 +98,5 @@ PYBIND11_MODULE(_C, m) {
   dl::bind_runtime(m);
   for (auto* bind : dl::bindings()) bind(m);
   dl::set_interrupt_poll(dl::python_was_interrupted);
+  dl::current_target();  // reads DLCORE_TARGET, so that a wrong one fails here and not in the first operation
 }

@@ -58,4 +58,13 @@ template <class F> auto visit(DType t, F&& f) {
   }
 }
 
+// The same for floating dtypes only; anything else is taken for float64, so check first.
+template <class F> auto visit_floating(DType t, F&& f) {
+  switch (t) {
+    case DType::float32: return f(Type<float>{});
+    case DType::bfloat16: return f(Type<bfloat16>{});
+    default: return f(Type<double>{});
+  }
+}
+
 }  // namespace dl

@@ -19,7 +19,7 @@ from dlcore.state import enable_grad, no_grad, state
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
 
-__all__ = ["Function", "grad"]
+__all__ = ["Function", "grad", "gradcheck", "gradgradcheck"]
 
 _sequence = itertools.count(1)
 
@@ -71,7 +71,8 @@ class Function:
             if t._version != version:
                 raise RuntimeError(
                     f"[backward] {self.name} saved a tensor of shape {t.shape} for its gradient, and it was changed in "
-                    f"place afterwards (version {t._version}, expected {version}); use an operation that returns a new tensor"
+                    f"place afterwards (version {t._version}, expected {version}); use an operation that returns a new "
+                    "tensor"
                 )
             if index >= 0 and state.grad_enabled:  # an output of this very node: give it its history back
                 t = _C.alias(t)
@@ -217,7 +218,9 @@ def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None], op: st
     seeds = []
     for y, dy in zip(outputs, gradients, strict=True):
         if not y.requires_grad:
-            raise RuntimeError(f"[{op}] the output of shape {y.shape} does not depend on a tensor that requires a gradient")
+            raise RuntimeError(
+                f"[{op}] the output of shape {y.shape} does not depend on a tensor that requires a gradient"
+            )
         if dy is None:
             if y.numel() != 1:
                 raise RuntimeError(
@@ -291,7 +294,9 @@ def grad(
     if not allow_unused:
         for i, g in enumerate(grads):
             if g is None:
-                raise RuntimeError(f"[grad] the outputs do not depend on input {i}; pass allow_unused=True to get None for it")
+                raise RuntimeError(
+                    f"[grad] the outputs do not depend on input {i}; pass allow_unused=True to get None for it"
+                )
     return tuple(grads)
 
 
@@ -310,3 +315,7 @@ class HookHandle:
 
     def __exit__(self, *exc: object) -> None:
         self.remove()
+
+
+# Last, because gradcheck is written in terms of grad().
+from dlcore.gradcheck import gradcheck, gradgradcheck  # noqa: E402

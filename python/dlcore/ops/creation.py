@@ -76,9 +76,11 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     array = _to_numpy(data, "tensor")
     if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
         dtype = _C.float32
-    array = np.array(array, order="C", copy=True)
-    t = _C.from_buffer(array)
-    return _leaf(t if dtype is None else _C.cast(t, dtype), requires_grad, "tensor")
+    theirs = _C.from_buffer(np.require(array, requirements="A"))
+    ours = theirs if dtype is None else _C.cast(theirs, dtype)
+    if ours._storage_ptr() == theirs._storage_ptr():
+        ours = _C.clone(theirs)
+    return _leaf(ours, requires_grad, "tensor")
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
