@@ -1,5 +1,7 @@
 // dlcore._C: the native core. Families bind themselves (DL_BIND); this file knows none of them.
 
+#include <pybind11/typing.h>
+
 #include "bind/py_tensor.h"
 #include "core/allocator.h"
 #include "ops/common.h"
@@ -21,9 +23,9 @@ bool python_was_interrupted() {
   return PyErr_CheckSignals() != 0;
 }
 
-py::dict memory_stats_dict() {
+py::typing::Dict<py::str, py::int_> memory_stats_dict() {
   const MemoryStats s = memory_stats();
-  py::dict out;
+  py::typing::Dict<py::str, py::int_> out;
   out["live"] = s.live;
   out["peak"] = s.peak;
   out["cached"] = s.cached;
