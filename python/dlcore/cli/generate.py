@@ -28,10 +28,10 @@ def load(checkpoint: Path) -> tuple[Any, Any]:
     from dlcore.cli.corpus import Alphabet
     from dlcore.models import GPT2, GPT2Config
 
-    extra = io.read_checkpoint_state(checkpoint)["extra"]
-    model = GPT2(GPT2Config(**extra["config"]))
-    io.load_checkpoint(checkpoint, model=model)
-    return model.eval(), Alphabet(extra["options"]["level"], extra["characters"])
+    kept = io.load_checkpoint(checkpoint)
+    model = GPT2(GPT2Config(**kept.extra["config"]))
+    kept.restore(model=model)
+    return model.eval(), Alphabet(kept.extra["options"]["level"], kept.extra["characters"])
 
 
 def run(options: argparse.Namespace) -> int:

@@ -74,18 +74,16 @@ class Trainer:
         self.out = Path(options.out)
         self.checkpoint = self.out / "checkpoint"
         self.step = 0
-        extra = io.read_checkpoint_state(self.checkpoint)["extra"] if options.resume else None
-        if extra is not None:
-            self._adopt(extra)
+        kept = io.load_checkpoint(self.checkpoint) if options.resume else None
+        if kept is not None:
+            self._adopt(kept.extra)
         _check(options)
         if options.threads is not None:
             dlcore.set_num_threads(options.threads)
 
         text, self.corpus_label = read_corpus(options.data)
-        if extra is not None:
-            self.alphabet = Alphabet(options.level, extra["characters"])
-        else:
-            self.alphabet = Alphabet(options.level, _characters(text) if options.level == "char" else "")
+        characters = kept.extra["characters"] if kept else _characters(text) if options.level == "char" else ""
+        self.alphabet = Alphabet(options.level, characters)
         tokens = self.alphabet.encode(text)
         split = int(0.9 * len(tokens))
         needed = options.context + 1
@@ -93,10 +91,10 @@ class Trainer:
             raise ValueError(f"the text has {len(tokens)} tokens; a context of {options.context} needs at least {10 * needed}")
         self.train_tokens, self.val_tokens = tokens[:split], tokens[split:]
         self._build()
-        if options.resume:
-            io.load_checkpoint(self.checkpoint, model=self.model, optimizer=self.optimizer)
-            assert extra is not None
-            self.step = extra["step"]
+        if kept is not None:
+            kept.restore(model=self.model, optimizer=self.optimizer)
+            dlcore.set_rng_state(kept.generator)
+            self.step = kept.extra["step"]
 
     def _adopt(self, extra: dict[str, Any]) -> None:
         """Takes the checkpoint's settings; an option that was given and differs is refused by name."""
@@ -187,6 +185,7 @@ class Trainer:
         return loss.item()
 
     def save(self) -> None:
+        import dlcore
         from dlcore import io
 
         kept = {name: getattr(self.options, name) for name in (*FIXED, "data")}
@@ -194,6 +193,7 @@ class Trainer:
             self.checkpoint,
             model=self.model,
             optimizer=self.optimizer,
+            generator=dlcore.get_rng_state(),
             extra={
                 "step": self.step,
                 "options": kept,
