@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Function", "grad", "gradcheck", "gradgradcheck"]
 
 _sequence = itertools.count(1)
+_Tensor = _C.Tensor
+_FLOATING = frozenset((_C.float32, _C.bfloat16, _C.float64))
 
 
 class Function:
@@ -34,12 +37,12 @@ class Function:
 
     twice_differentiable: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        self._saved: list[tuple[Tensor, int, int]] | None = []  # tensor, version, output index or -1
-        self.edges: list[Any] = []
-        self.outputs: list[tuple[tuple[int, ...], Any]] = []
-        self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
-        self.sequence = 0
+    # Class-level defaults: a call that records nothing pays for no attributes.
+    _saved: Sequence[tuple[Tensor, int, int]] | None = ()  # tensor, version, output index or -1; None once freed
+    edges: Sequence[Any] = ()
+    outputs: Sequence[tuple[tuple[int, ...], Any]] = ()  # shape and dtype of each
+    hooks: Mapping[int, list[Callable[[Tensor], Tensor | None]]] = MappingProxyType({})
+    sequence = 0
 
     @property
     def name(self) -> str:
@@ -55,9 +58,9 @@ class Function:
 
     def save(self, *tensors: Tensor, **attributes: Any) -> None:
         """Keeps tensors (checked against later in-place changes) and plain values for backward."""
-        assert self._saved is not None
-        self._saved.extend((t, t._version, -1) for t in tensors)
-        self.__dict__.update(attributes)
+        self._saved = [(t, t._version, -1) for t in tensors]
+        if attributes:
+            self.__dict__.update(attributes)
 
     @property
     def saved(self) -> list[Tensor]:
@@ -86,7 +89,7 @@ class Function:
         out = cls.forward(ctx, *args)
         if state.grad_enabled:
             for a in args:
-                if isinstance(a, _C.Tensor) and a.requires_grad:
+                if isinstance(a, _Tensor) and a.requires_grad:
                     ctx._attach(args, out if isinstance(out, tuple) else (out,))
                     break
         return out
@@ -94,12 +97,21 @@ class Function:
     def _attach(self, args: Sequence[Any], outs: tuple[Tensor, ...]) -> None:
         self.sequence = next(_sequence)
         self.edges = [edge_of(a) for a in args]
+        self.outputs = [(y.shape, y.dtype) for y in outs]
         for i, y in enumerate(outs):
-            self.outputs.append((y.shape, y.dtype))
-            # A saved output must not keep its own node alive in a cycle: save another view of it.
-            self._saved = [(_C.alias(t), v, i) if t is y else (t, v, k) for t, v, k in self._saved or ()]
-            if y.dtype.is_floating_point:
+            if self._saved:
+                # A saved output must not keep its own node alive in a cycle: save another view of it.
+                self._saved = [(_C.alias(t), v, i) if t is y else (t, v, k) for t, v, k in self._saved]
+            if y.dtype in _FLOATING:
                 y._node, y._index, y.requires_grad = self, i, True
+
+    def add_hook(self, index: int, hook: Callable[[Tensor], Tensor | None]) -> list[Callable[[Tensor], Tensor | None]]:
+        """Adds a hook for the gradient of output `index`; returns the list that holds it."""
+        if not self.hooks:
+            self.hooks = {}
+        hooks = self.hooks.setdefault(index, [])  # type: ignore[attr-defined]
+        hooks.append(hook)
+        return hooks
 
     def release(self) -> None:
         self._saved = None
@@ -110,7 +122,7 @@ class Function:
 
 def edge_of(value: Any) -> Any:
     """Where a gradient for this value goes: None, (node, output index), or the leaf itself."""
-    if not (isinstance(value, _C.Tensor) and value.requires_grad):
+    if not (isinstance(value, _Tensor) and value.requires_grad):
         return None
     return value if value._node is None else (value._node, value._index)
 
@@ -128,6 +140,8 @@ class _NoSecondDerivative(Function):
 
 def _block_second_derivative(node: Function, dys: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
     sources = [t for t in (*dys, *(t for t, _, _ in node._saved or ())) if t is not None]
+    if not any(t.requires_grad for t in sources):
+        return
     blocker = _NoSecondDerivative()
     blocker.operation = node.name  # type: ignore[attr-defined]
     blocker._attach(sources, tuple(g for g in grads if g is not None))
@@ -181,19 +195,22 @@ class _Engine:
             if self.wanted is not None and (node, i) in self.wanted and dy is not None:
                 self.found[self.wanted[node, i]] = slots[i]  # type: ignore[assignment]
         dys: list[Any] = slots
-        differentiable = self.create_graph and node.twice_differentiable
-        with enable_grad() if differentiable else no_grad():
-            grads = node.backward(node, *dys)
-        if not isinstance(grads, tuple):
-            grads = (grads,)
-        if self.create_graph and not differentiable:
+        if self.create_graph and not node.twice_differentiable:
+            with no_grad():
+                grads = _as_tuple(node.backward(node, *dys))
             _block_second_derivative(node, dys, grads)
+        else:
+            grads = _as_tuple(node.backward(node, *dys))
         if not self.retain_graph:
             node.release()
         for edge, g in zip(node.edges, grads, strict=True):
             if edge is not None and g is not None:
                 fresh = all(g is not dy for dy in dys) and sum(g is other for other in grads) == 1
                 self.send(edge, g, fresh)
+
+
+def _as_tuple(grads: Any) -> tuple[Tensor | None, ...]:
+    return grads if isinstance(grads, tuple) else (grads,)
 
 
 def _call_hooks(hooks: Any, dy: Tensor) -> Tensor:

@@ -105,11 +105,9 @@ class Tensor(
         if self._node is None:
             if self._hooks is None:
                 self._hooks = []
-            hooks = self._hooks
-        else:
-            hooks = self._node.hooks.setdefault(self._index, [])
-        hooks.append(hook)
-        return HookHandle(hooks, hook)
+            self._hooks.append(hook)
+            return HookHandle(self._hooks, hook)
+        return HookHandle(self._node.add_hook(self._index, hook), hook)
 
     def retain_grad(self) -> None:
         """Lets `backward` fill `grad` of this result as well, as it does for leaves."""
