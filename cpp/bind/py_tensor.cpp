@@ -10,6 +10,7 @@ namespace dl {
 namespace {
 
 PyTypeObject* tensor_class = &PyTensorType;  // what wrap() makes; Python registers its subclass
+PyObject* view_refresher = nullptr;           // gives a view the node that follows from its base's present one
 
 PyTensor* self_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o); }
 
@@ -23,6 +24,7 @@ int tensor_traverse(PyObject* o, visitproc visit, void* arg) {
   Py_VISIT(self->grad);
   Py_VISIT(self->node);
   Py_VISIT(self->hooks);
+  Py_VISIT(self->base);
 #if PY_VERSION_HEX >= 0x03090000
   if (PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_HEAPTYPE)) Py_VISIT(Py_TYPE(o));
 #endif
@@ -34,6 +36,7 @@ int tensor_clear(PyObject* o) {
   Py_CLEAR(self->grad);
   Py_CLEAR(self->node);
   Py_CLEAR(self->hooks);
+  Py_CLEAR(self->base);
   return 0;
 }
 
@@ -70,6 +73,49 @@ PyObject* get_nbytes(PyObject* o, void*) { return PyLong_FromSize_t(self_of(o)->
 PyObject* get_version(PyObject* o, void*) { return PyLong_FromUnsignedLong(self_of(o)->tensor.storage()->version); }
 PyObject* get_writable(PyObject* o, void*) { return PyBool_FromLong(self_of(o)->tensor.storage()->writable); }
 
+// False with an exception set when the refresher raised.
+bool bring_up_to_date(PyObject* o) {
+  PyTensor* self = self_of(o);
+  if (!self->base || self_of(self->base)->history == self->history) return true;
+  self->history = self_of(self->base)->history;
+  PyObject* done = view_refresher ? PyObject_CallOneArg(view_refresher, o) : Py_NewRef(Py_None);
+  Py_XDECREF(done);
+  return done != nullptr;
+}
+
+PyObject* get_node(PyObject* o, void*) {
+  if (!bring_up_to_date(o)) return nullptr;
+  PyObject* node = self_of(o)->node;
+  return Py_NewRef(node ? node : Py_None);
+}
+int set_node(PyObject* o, PyObject* value, void*) {
+  PyObject* before = self_of(o)->node;
+  self_of(o)->node = value == Py_None ? nullptr : value;
+  Py_XINCREF(self_of(o)->node);
+  Py_XDECREF(before);
+  return 0;
+}
+PyObject* get_requires_grad(PyObject* o, void*) {
+  return bring_up_to_date(o) ? PyBool_FromLong(self_of(o)->requires_grad) : nullptr;
+}
+int set_requires_grad(PyObject* o, PyObject* value, void*) {
+  const int truth = value ? PyObject_IsTrue(value) : 0;
+  if (truth < 0) return -1;
+  self_of(o)->requires_grad = static_cast<char>(truth);
+  return 0;
+}
+
+// self is a view of x if it shows the same storage, and then of what x is a view of.
+PyObject* method_set_base(PyObject* o, PyObject* x) {
+  PyTensor* self = self_of(o);
+  if (is_tensor(x) && x != o && self->tensor.shares_storage(self_of(x)->tensor)) {
+    PyObject* base = self_of(x)->base ? self_of(x)->base : x;
+    self->history = self_of(base)->history;
+    Py_XSETREF(self->base, Py_NewRef(base));
+  }
+  Py_RETURN_NONE;
+}
+
 PyObject* method_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(self_of(o)->tensor.numel()); }
 PyObject* method_is_contiguous(PyObject* o, PyObject*) { return PyBool_FromLong(self_of(o)->tensor.is_contiguous()); }
 PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.raw()); }
@@ -85,15 +131,17 @@ PyGetSetDef tensor_getset[] = {
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements.", nullptr},
     {"_version", get_version, nullptr, "How often the storage was written in place.", nullptr},
+    {"_node", get_node, set_node, "The Function that made this tensor, or None for a leaf.", nullptr},
+    {"requires_grad", get_requires_grad, set_requires_grad, "Whether gradients flow to this tensor.", nullptr},
     {"_writable", get_writable, nullptr, "False for a view of read-only foreign memory.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef tensor_members[] = {
     {"grad", T_OBJECT, offsetof(PyTensor, grad), 0, "The gradient that backward() accumulated, or None."},
-    {"_node", T_OBJECT, offsetof(PyTensor, node), 0, "The Function that made this tensor, or None for a leaf."},
     {"_hooks", T_OBJECT, offsetof(PyTensor, hooks), 0, "Gradient hooks of a leaf."},
     {"_index", T_INT, offsetof(PyTensor, index), 0, "Which output of its node this is."},
-    {"requires_grad", T_BOOL, offsetof(PyTensor, requires_grad), 0, "Whether gradients flow to this tensor."},
+    {"_base", T_OBJECT, offsetof(PyTensor, base), READONLY, "The tensor that this one is a view of, or None."},
+    {"_history", T_UINT, offsetof(PyTensor, history), 0, "How often autograd recorded an in-place change of this tensor."},
     {nullptr, 0, 0, 0, nullptr}};
 
 PyMethodDef tensor_methods[] = {
@@ -101,6 +149,7 @@ PyMethodDef tensor_methods[] = {
     {"is_contiguous", method_is_contiguous, METH_NOARGS, "Whether the elements lie in row-major order without gaps."},
     {"data_ptr", method_data_ptr, METH_NOARGS, "The address of the first element."},
     {"_storage_ptr", method_storage_ptr, METH_NOARGS, "Identity of the storage: equal for views of the same memory."},
+    {"_set_base", method_set_base, METH_O, "Makes this tensor a view of another in autograd's eyes, if it shows the same memory."},
     {"_storage_users", method_storage_users, METH_NOARGS, "How many tensors share the storage."},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -190,6 +239,8 @@ void bind_tensor_type(py::module_& m) {
         tensor_class = type;
       },
       py::arg("cls"), "Sets the class that every native function returns.");
+  m.def("set_view_refresher", [](py::object refresher) { view_refresher = refresher.inc_ref().ptr(); }, py::arg("refresher"),
+        "Sets what is called with a view whose base has got a new history.");
 }
 
 }  // namespace dl

@@ -13,8 +13,12 @@ struct PyTensor {
   PyObject* grad;   // the accumulated gradient or nullptr
   PyObject* node;   // the Function that made this tensor or nullptr
   PyObject* hooks;  // gradient hooks of a leaf or nullptr
+  PyObject* base;   // the tensor this one is a view of, itself not a view; or nullptr
   PyObject* weakrefs;
   int index;        // which output of `node` this is
+  // How often autograd recorded an in-place change of this tensor; of a view: the base's count when the view's own
+  // node was made. Where the two differ the node is out of date and is made anew when it is next asked for.
+  unsigned history;
   char requires_grad;
 };
 

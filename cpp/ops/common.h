@@ -33,7 +33,8 @@ template <class Body> void launch(int64_t work, Body&& body) {
 
 Tensor contiguous(const Tensor& x);            // x itself when it is contiguous already
 Tensor cast(const Tensor& x, DType dtype);     // contiguous; x itself when nothing changes
-void copy_into(const Tensor& x, const Tensor& y);  // y[...] = x, broadcasting and casting; y may be strided
+// y[...] = x, broadcasting and casting; y may be strided.
+void copy_into(const Tensor& x, const Tensor& y, const char* op = "copy_");
 Tensor full(const Tensor& scalar, const Dims& shape);
 
 // Raises ValueError when the memory is read-only; bumps the version that autograd compares.

@@ -82,7 +82,9 @@ Tensor clone(const Tensor& x) {
   return y;
 }
 
-void check_one_address_each(const Tensor& y, const char* op) {
+// Raises ValueError when y cannot be written element by element.
+void check_writable(const Tensor& y, const char* op) {
+  DL_CHECK(y.storage()->writable, "[", op, "] the tensor is a view of read-only memory and cannot be written in place; clone() it first");
   for (int d = 0; d < y.ndim(); ++d)
     DL_CHECK(y.strides()[d] != 0 || y.shape()[d] <= 1, "[", op, "] the target of shape ", y.shape(),
              " is an expanded view, several of its elements share one address; clone() it first");
@@ -97,9 +99,12 @@ Tensor cast(const Tensor& x, DType dtype) {
   return c.dtype() == dtype ? c : cast_contiguous(c, dtype);
 }
 
-void copy_into(const Tensor& x, const Tensor& y) {
-  check_one_address_each(y, "copy_");
-  mark_written(y, "copy_");
+void copy_into(const Tensor& x, const Tensor& y, const char* op) {
+  check_writable(y, op);
+  bool fits = x.ndim() <= y.ndim();
+  for (int d = 1; fits && d <= x.ndim(); ++d) fits = x.size(-d) == 1 || x.size(-d) == y.size(-d);
+  DL_CHECK(fits, "[", op, "] a value of shape ", x.shape(), " does not broadcast to shape ", y.shape());
+  mark_written(y, op);
   // Cast before expanding: a broadcast source is converted once.
   Tensor source = x.dtype() == y.dtype() ? x : cast(x, y.dtype());
   if (may_overlap(source, y)) source = clone(source);
@@ -119,7 +124,10 @@ DL_BIND(copy) {
   m.def("contiguous", &contiguous, py::arg("x"), "x in row-major order: x itself where it already is, else a copy.");
   m.def("clone", &dl::clone, py::arg("x"), "A contiguous copy.");
   m.def("cast", &cast, py::arg("x"), py::arg("dtype"), "x converted to a dtype; x itself where nothing changes.");
-  m.def("copy_into", &copy_into, py::arg("x"), py::arg("y"), "Writes x into y, broadcasting and converting.");
+  m.def("check_writable", [](const Tensor& y, const std::string& op) { check_writable(y, op.c_str()); }, py::arg("y"), py::arg("op"),
+        "Raises ValueError for read-only memory and for expanded views.");
+  m.def("copy_into", [](const Tensor& x, const Tensor& y, const std::string& op) { copy_into(x, y, op.c_str()); }, py::arg("x"),
+        py::arg("y"), py::arg("op") = "copy_", "Writes x into y, broadcasting and converting; errors speak of `op`.");
   m.def("full", &full, py::arg("scalar"), py::arg("shape"), "A new tensor of one value, given as a 0-d tensor.");
   m.def("empty", [](const Dims& shape, DType dtype) { return Tensor::empty(shape, dtype); }, py::arg("shape"), py::arg("dtype"),
         "A new tensor with unset elements.");

@@ -1,4 +1,6 @@
 // Views: new shapes and strides over the same memory. No kernels but the copy that a reshape may need.
+#include <algorithm>
+
 #include "ops/common.h"
 
 namespace dl {
@@ -17,6 +19,24 @@ Tensor view(const Tensor& x, const Dims& shape) {
 
 // Python's slice.indices has been applied: start is in bounds when the result is not empty.
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step) { return x.slice(axis, start, stop, step); }
+
+// Any view of the memory that x lies in; the offset counts elements from x's first one.
+Tensor as_strided(const Tensor& x, const Dims& shape, const Dims& strides, int64_t offset) {
+  DL_CHECK(strides.size() == shape.size(), "[as_strided] expected one stride for each dimension of ", shape, ", got ", strides);
+  const Tensor y = x.as_strided(shape, strides, x.offset() + offset);
+  if (checked_numel(shape, x.dtype(), "as_strided") == 0) return y;
+  int64_t low = 0, high = 0;
+  for (int d = 0; d < shape.size(); ++d) (strides[d] < 0 ? low : high) += (shape[d] - 1) * strides[d];
+  // Foreign memory is known by the bytes of its elements alone, and x may start anywhere in it: x's own reach is allowed too.
+  int64_t x_low = -x.offset(), x_high = x_low + static_cast<int64_t>(x.storage()->bytes / itemsize(x.dtype())) - 1;
+  int64_t reach_low = 0, reach_high = 0;
+  for (int d = 0; d < x.ndim(); ++d) (x.strides()[d] < 0 ? reach_low : reach_high) += (x.shape()[d] - 1) * x.strides()[d];
+  x_low = std::min(x_low, reach_low);
+  x_high = std::max(x_high, reach_high);
+  DL_CHECK(low + offset >= x_low && high + offset <= x_high, "[as_strided] shape ", shape, " with strides ", strides, " and offset ", offset,
+           " leaves the memory of the tensor of shape ", x.shape());
+  return y;
+}
 
 }  // namespace
 }  // namespace dl
@@ -38,6 +58,8 @@ DL_BIND(shape) {
         "An axis of size one removed; a view.");
   m.def("unsqueeze", [](const Tensor& x, int64_t axis) { return x.unsqueeze(axis); }, py::arg("x"), py::arg("axis"),
         "An axis of size one added; a view.");
+  m.def("as_strided", &as_strided, py::arg("x"), py::arg("shape"), py::arg("strides"), py::arg("offset"),
+        "Any view of the memory that x lies in; the offset counts elements from x's first one.");
   m.def("broadcast_shapes", [](const Dims& a, const Dims& b) { return broadcast_shapes(a, b, "broadcast"); }, py::arg("a"), py::arg("b"),
         "The shape that two shapes broadcast to.");
 }

@@ -20,11 +20,16 @@ from dlcore.state import enable_grad, no_grad, state
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
 
-__all__ = ["Function", "grad", "gradcheck", "gradgradcheck"]
+__all__ = ["Function", "View", "grad", "gradcheck", "gradgradcheck"]
 
 _sequence = itertools.count(1)
 _Tensor = _C.Tensor
 _FLOATING = frozenset((_C.float32, _C.bfloat16, _C.float64))
+
+
+def next_sequence() -> int:
+    """A number above that of every node made so far, and below all to come."""
+    return next(_sequence)
 
 
 class Function:
@@ -118,6 +123,21 @@ class Function:
 
     def __repr__(self) -> str:
         return f"<{self.name} backward>"
+
+
+class View(Function):
+    """A Function whose outputs show the memory of its first argument (where it did not have to copy).
+
+    A view knows its base, so that an in-place change of either reaches the history of the other; see `ops.inplace`.
+    """
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        out = super().apply(*args)
+        if state.grad_enabled:
+            for y in out if isinstance(out, tuple) else (out,):
+                y._set_base(args[0])
+        return out
 
 
 def edge_of(value: Any) -> Any:

@@ -16,6 +16,7 @@ from dlcore.ops.creation import check_device
 from dlcore.ops.elementwise import ElementwiseMethods
 from dlcore.ops.embedding import EmbeddingMethods
 from dlcore.ops.index import IndexMethods
+from dlcore.ops.inplace import InplaceMethods
 from dlcore.ops.join import JoinMethods
 from dlcore.ops.loss import LossMethods
 from dlcore.ops.matmul import MatmulMethods
@@ -45,6 +46,7 @@ class Tensor(
     CopyMethods,
     ShapeMethods,
     IndexMethods,
+    InplaceMethods,
     JoinMethods,
     SortMethods,
     _C.Tensor,

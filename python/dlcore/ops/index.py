@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C
-from dlcore.autograd import Function
+from dlcore.autograd import Function, View
 from dlcore.state import state
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-class _Look(Function):
+class _Look(View):
     """A view of some elements: `look` maps a tensor to the view."""
 
     twice_differentiable = True
@@ -61,7 +61,11 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     y = _C.index_view(x, key)
     if y is None:
         raise TypeError(f"[index] expected integers, slices, None and Ellipsis, got {key!r}")
-    return _Look.apply(x, _index_with(key)) if x.requires_grad and state.grad_enabled else y
+    if state.grad_enabled:
+        if x.requires_grad:
+            return _Look.apply(x, _index_with(key))
+        y._set_base(x)
+    return y
 
 
 class IndexMethods:

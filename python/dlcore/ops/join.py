@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C
-from dlcore.autograd import Function
+from dlcore.autograd import Function, View
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
 from dlcore.ops.shape import reshape
@@ -47,7 +47,7 @@ class _Stack(Function):
         return None, *_in_dtypes(dxs, ctx.dtypes)
 
 
-class _Split(Function):
+class _Split(View):
     twice_differentiable = True
 
     @staticmethod
@@ -60,7 +60,7 @@ class _Split(Function):
         return cat(dys, ctx.dim), None, None
 
 
-class _Unbind(Function):
+class _Unbind(View):
     twice_differentiable = True
 
     @staticmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
-from dlcore.autograd import Function
+from dlcore.autograd import View
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -30,7 +30,7 @@ def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
 
 
-class _Reshape(Function):
+class _Reshape(View):
     twice_differentiable = True
 
     @staticmethod
@@ -43,7 +43,7 @@ class _Reshape(Function):
         return reshape(dy, ctx.shape), None, None
 
 
-class _Permute(Function):
+class _Permute(View):
     twice_differentiable = True
 
     @staticmethod
@@ -57,7 +57,7 @@ class _Permute(Function):
         return permute(dy, ctx.inverse), None
 
 
-class _Transpose(Function):
+class _Transpose(View):
     twice_differentiable = True
 
     @staticmethod
@@ -70,7 +70,7 @@ class _Transpose(Function):
         return transpose(dy, *ctx.dims), None, None
 
 
-class _Expand(Function):
+class _Expand(View):
     twice_differentiable = True
 
     @staticmethod
