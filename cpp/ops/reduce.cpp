@@ -237,10 +237,11 @@ template <bool kMax> std::pair<Tensor, Tensor> extreme_along(const Tensor& x, in
   const Tensor indices = layout.reduce([&](const Tensor& data, int64_t outer, int64_t n, int64_t inner) {
     values = Tensor::empty({outer, inner}, x.dtype());
     const Tensor index = Tensor::empty({outer, inner}, DType::int64);
+    const Tensor workspace = Tensor::empty({reduce_workspace(outer, n, inner)}, DType::int64);
     visit(x.dtype(), [&](auto type) {
       using T = typename decltype(type)::type;
       static const Kernel<arg_reduce_fn<T>> kernel{cat(kMax ? "argmax/" : "argmin/", name(dtype_of<T>())).c_str()};
-      launch(x.numel(), [&] { kernel(data.data<T>(), values.data<T>(), index.data<int64_t>(), outer, n, inner); });
+      launch(x.numel(), [&] { kernel(data.data<T>(), values.data<T>(), index.data<int64_t>(), outer, n, inner, workspace.data<int64_t>()); });
     });
     return index;
   });
@@ -264,11 +265,12 @@ Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
   int64_t outer = 1, inner = 1;
   for (int d = 0; d < axis; ++d) outer *= x.shape()[d];
   for (int d = axis + 1; d < x.ndim(); ++d) inner *= x.shape()[d];
+  const Tensor workspace = Tensor::empty({reduce_workspace(outer, x.shape()[axis], 1)}, DType::float64);
   visit(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     using Y = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
     static const Kernel<cumsum_fn<T, Y>> kernel{cat("cumsum/", name(dtype_of<T>())).c_str()};
-    launch(x.numel(), [&] { kernel(data.data<T>(), y.data<Y>(), outer, x.shape()[axis], inner, reverse); });
+    launch(x.numel(), [&] { kernel(data.data<T>(), y.data<Y>(), outer, x.shape()[axis], inner, reverse, workspace.data<double>()); });
   });
   return y;
 }

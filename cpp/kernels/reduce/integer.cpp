@@ -59,11 +59,38 @@ template <class Op, class T, class Y> void reduce(const T* x, Y* y, int64_t oute
   });
 }
 
+// The first place of the largest (smallest) element; rows of a strip are compared side by side.
+template <class Op, class T>
+void arg_reduce(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner, int64_t*) {
+  const int64_t strips = (inner + kReduceStrip - 1) / kReduceStrip;
+  parallel_for(outer * strips, larger(1, kElementsPerBlock / (n * smaller(inner, kReduceStrip))), [&](int64_t begin, int64_t end) {
+    for (int64_t u = begin; u < end; ++u) {
+      const int64_t first = u % strips * kReduceStrip, width = smaller(kReduceStrip, inner - first);
+      const T* from = x + u / strips * n * inner + first;
+      T* best = value + u / strips * inner + first;
+      int64_t* place = index + u / strips * inner + first;
+      for (int64_t c = 0; c < width; ++c) {
+        best[c] = from[c];
+        place[c] = 0;
+      }
+      for (int64_t k = 1; k < n; ++k)
+        for (int64_t c = 0; c < width; ++c) {
+          const T v = from[k * inner + c];
+          const bool better = v != best[c] && Op::apply(best[c], v) == v;
+          best[c] = better ? v : best[c];
+          place[c] = better ? k : place[c];
+        }
+    }
+  });
+}
+
 #define DL_REDUCE_INTEGER(T, name)                                             \
   DL_REGISTER("sum/" name, (reduce<Sum, T, int64_t>), reduce_fn<T, int64_t>)   \
   DL_REGISTER("prod/" name, (reduce<Prod, T, int64_t>), reduce_fn<T, int64_t>) \
   DL_REGISTER("max/" name, (reduce<Max, T, T>), reduce_fn<T, T>)               \
-  DL_REGISTER("min/" name, (reduce<Min, T, T>), reduce_fn<T, T>)
+  DL_REGISTER("min/" name, (reduce<Min, T, T>), reduce_fn<T, T>)               \
+  DL_REGISTER("argmax/" name, (arg_reduce<Max, T>), arg_reduce_fn<T>)          \
+  DL_REGISTER("argmin/" name, (arg_reduce<Min, T>), arg_reduce_fn<T>)
 
 DL_REDUCE_INTEGER(int64_t, "int64")
 DL_REDUCE_INTEGER(int32_t, "int32")

@@ -25,11 +25,14 @@ template <class T> using moments_fn = void (*)(const T* x, T* mean, T* var, int6
 
 // index[o, i] = the first k with the largest (smallest) x[o, k, i], a NaN counting as the largest (smallest);
 // value[o, i] = that element. n < 2^31.
-template <class T> using arg_reduce_fn = void (*)(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner);
+// workspace: reduce_workspace(outer, n, inner) elements.
+template <class T>
+using arg_reduce_fn = void (*)(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner, int64_t* workspace);
 
-// y[o, k, i] = sum of x[o, j, i] over j <= k, or over j >= k in reverse. Y as for sum; float32 adds up in double.
+// y[o, k, i] = sum of x[o, j, i] over j <= k, or over j >= k in reverse. Y as for sum; floats add up in double.
+// workspace: reduce_workspace(outer, n, 1) elements.
 template <class T, class Y>
-using cumsum_fn = void (*)(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reverse);
+using cumsum_fn = void (*)(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reverse, double* workspace);
 
 // y[r] = log(sum over c of exp(x[r, c])), about the row's maximum. A row of -inf gives -inf.
 template <class T> using logsumexp_fn = void (*)(const T* x, T* y, int64_t rows, int64_t cols);

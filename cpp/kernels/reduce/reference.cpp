@@ -53,7 +53,7 @@ void reduce(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, typename 
 template <bool kMax, class V> bool better(V b, V a) { return a == a && (b != b || (kMax ? b > a : b < a)); }
 
 template <bool kMax, class T>
-void arg_reduce(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner) {
+void arg_reduce(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner, int64_t*) {
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t i = 0; i < inner; ++i) {
       const T* column = x + o * n * inner + i;
@@ -92,7 +92,7 @@ template <class T> void moments(const T* x, T* mean, T* var, int64_t rows, int64
   }
 }
 
-template <class T, class Y> void cumsum(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reverse) {
+template <class T, class Y> void cumsum(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reverse, double*) {
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t i = 0; i < inner; ++i) {
       Wide<T> a = 0;
