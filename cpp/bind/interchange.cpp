@@ -260,6 +260,8 @@ void bind_interchange(py::module_& m) {
   m.def("from_buffer", &from_buffer, py::arg("object"), "A tensor over the memory of an object with the buffer protocol; no copy.");
   m.def("reinterpret", &reinterpret, py::arg("x"), py::arg("dtype"), py::arg("shape"),
         "The memory of a contiguous tensor seen as another dtype and shape of as many bytes; no copy.");
+  m.def("rebind", [](py::object x, const Tensor& y) { unwrap(x.ptr()); reinterpret_cast<PyTensor*>(x.ptr())->tensor = y; }, py::arg("x"), py::arg("y"),
+        "Lets the object x show the memory of y, whatever its dtype: a parameter stays the same object to all who hold it.");
   m.def("to_dlpack", &to_dlpack, py::arg("x"), py::arg("versioned"), "A DLPack capsule that shares the tensor's memory.");
   m.def("from_dlpack", &from_dlpack, py::arg("capsule"), "A tensor over the memory of a DLPack capsule; no copy.");
 }

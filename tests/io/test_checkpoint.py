@@ -92,12 +92,34 @@ def test_restore_fills_the_objects(tmp_path):
     optimizer, scheduler, data, fresh = Holder(), Holder(), Holder(), Random()
     io.load_checkpoint(tmp_path / "c").restore(optimizer=optimizer, scheduler=scheduler, data=data, generator=fresh)
     assert (optimizer.value, scheduler.value, data.value, fresh.state) == (1, 2, 3, 11)
+    io.load_checkpoint(tmp_path / "c", optimizer=data, data=optimizer)
+    assert (data.value, optimizer.value) == (1, 3)
+
+
+def test_the_default_generator_continues(tmp_path):
+    io.save_checkpoint(tmp_path / "c", generator=dl.default_generator)
+    expected = dl.rand(3).tolist()
+    dl.manual_seed(0)
+    io.load_checkpoint(tmp_path / "c", generator=dl.default_generator)
+    assert dl.rand(3).tolist() == expected
+
+
+def test_reading_only_what_was_said(tmp_path):
+    extra = {"config": {"layers": 2, "shape": (1, 2)}, "step": 3}
+    io.save_checkpoint(tmp_path / "c", optimizer={"m": dl.ones((2,))}, extra=extra)
+    assert io.read_checkpoint_state(tmp_path / "c") == {"extra": extra}
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        io.read_checkpoint_state(tmp_path / "d")
+    with pytest.raises(TypeError, match=r"\[save_checkpoint\] extra holds a tensor"):
+        io.save_checkpoint(tmp_path / "c", extra={"w": dl.ones((2,))})
 
 
 def test_restore_of_what_is_not_there(tmp_path):
     save(tmp_path / "c", 1)
     with pytest.raises(ValueError, match="holds no state of the scheduler"):
         io.load_checkpoint(tmp_path / "c").restore(scheduler=Holder())
+    with pytest.raises(TypeError, match="a checkpoint has no part 'optimiser'"):
+        io.load_checkpoint(tmp_path / "c", optimiser=Holder())
 
 
 def test_values_that_cannot_be_saved(tmp_path):

@@ -8,10 +8,11 @@ there as well.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from dlcore.io.tree import pack, unpack
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "read_checkpoint_state", "save_checkpoint"]
 
 _MODEL, _REST, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _FILES = (_MODEL, _REST, _STATE)
@@ -137,6 +138,8 @@ def save_checkpoint(
     rest: dict[str, Any] = {}
     parts = {"optimizer": optimizer, "scheduler": scheduler, "generator": generator, "data": data, "extra": extra or {}}
     state = {name: pack(_state_of(value), name, rest) for name, value in parts.items()}
+    if any(name.startswith("extra") for name in rest):
+        raise TypeError("[save_checkpoint] extra holds a tensor; it is for numbers, strings, lists and dicts")
     weights = _without_aliases(_state_of(model) if model is not None else {})
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with directory_lock(os.path.dirname(target), exclusive=True):
@@ -204,22 +207,57 @@ def _check_file(folder: str, name: str, expected: Any) -> None:
         raise _bad(path, f"its content is not what was saved: expected sha256 {expected}, got {got}")
 
 
-def load_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
-    """Reads the checkpoint at `directory`, every byte of it checked against the sums that were saved.
-
-    Tensors lie over private maps of the files: load them into the objects with `Checkpoint.restore`.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it was damaged; the message names the file.
-    """
+@contextlib.contextmanager
+def _opened(directory: str | os.PathLike[str]) -> Iterator[str]:
+    """The folder that is the checkpoint now. No writer swaps it while it is being read."""
     target = os.path.realpath(os.fspath(directory))
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"[load_checkpoint] no checkpoint at {target}")
-    with directory_lock(os.path.dirname(target), exclusive=False):  # a writer may not swap while we read
+    with directory_lock(os.path.dirname(target), exclusive=False):
         folder = next((p for p in (target, _aside(target, "old")) if os.path.exists(os.path.join(p, _STATE))), None)
         if folder is None:
             raise FileNotFoundError(f"[load_checkpoint] no checkpoint at {target}")
+        yield folder
+
+
+def read_checkpoint_state(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a checkpoint says without its tensors being read: `extra`, as it was saved, such as the configuration that
+    the model must be built with before its parameters can be loaded.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: its state is damaged.
+    """
+    with _opened(directory) as folder:
+        state = _read_state(folder)
+        try:
+            return {"extra": unpack(state.get("extra"), {}) or {}}
+        except (KeyError, TypeError) as e:
+            raise _bad(os.path.join(folder, _STATE), f"the state of the extra is damaged: {e!r}") from None
+
+
+def load_checkpoint(directory: str | os.PathLike[str], **targets: Any) -> Checkpoint:
+    """Reads the checkpoint at `directory`, every byte of it checked against the sums that were saved.
+
+    Args:
+        directory: what `save_checkpoint` was given.
+        targets: `model`, `optimizer`, `scheduler`, `generator` and `data` to load the states into, as with
+            `Checkpoint.restore`.
+
+    Returns:
+        All that was saved; its tensors lie over private maps of the files.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it was damaged, and the message names the file; or it does not fit a target.
+    """
+    checkpoint = _load(directory)
+    checkpoint.restore(**targets)
+    return checkpoint
+
+
+def _load(directory: str | os.PathLike[str]) -> Checkpoint:
+    with _opened(directory) as folder:
         state = _read_state(folder)
         for name in (_MODEL, _REST):
             _check_file(folder, name, state["files"].get(name))
@@ -231,4 +269,4 @@ def load_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
             except (KeyError, TypeError) as e:
                 raise _bad(os.path.join(folder, _STATE), f"the state of the {name} is damaged: {e!r}") from None
         parts["extra"] = parts["extra"] or {}
-        return Checkpoint(target, model, **parts)
+        return Checkpoint(os.fspath(directory), model, **parts)

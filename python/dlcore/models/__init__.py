@@ -1,0 +1,5 @@
+"""Models, one file each, with the configuration on top."""
+
+from dlcore.models.gpt2 import *
+from dlcore.models.lenet import *
+from dlcore.models.mlp import *
