@@ -94,5 +94,45 @@ DL_INLINE Vec pow(Vec a, Vec b) {
   return select(eq(b, zero()) | eq(a, one), one, y);
 }
 
+// a = quotient b + remainder with a whole quotient rounded down: the remainder has b's sign, as in Python. Dividing by
+// zero gives a / b and NaN.
+struct Division {
+  Vec quotient, remainder;
+};
+DL_INLINE void divide_down_half(f64xh a, f64xh b, f64xh& quotient, f64xh& remainder) {
+  // The quotient has at most 28 bits and b 24: the product is exact, and so is the difference.
+  const f64xh q = (a / b + kRoundMagic) - kRoundMagic, r = a - q * b;
+  const u64xh other_side = reinterpret_cast<u64xh>(r != 0.0) & reinterpret_cast<u64xh>((r < 0.0) != (b < 0.0));
+  quotient = pick(other_side, q - 1.0, q);
+  remainder = pick(other_side, r + b, r);
+}
+inline void divide_down_lane(float a, float b, float& quotient, float& remainder) {
+  remainder = __builtin_fmodf(a, b);
+  quotient = b == 0.0f ? a / b : (a - remainder) / b;
+  if (remainder != 0.0f && (remainder < 0.0f) != (b < 0.0f)) {
+    remainder += b;
+    quotient -= 1.0f;
+  }
+  const float down = __builtin_floorf(quotient);  // (a - remainder) / b was rounded: down may be one too few
+  quotient = quotient - down > 0.5f ? down + 1.0f : down;
+}
+DL_INLINE Division divide_down(Vec a, Vec b) {
+  const Vec ratio = a / b;
+  const Mask usual = lt(abs(ratio), broadcast(268435456.0f)) & lt(abs(b), broadcast(kInf));
+  f64xh q_lo, q_hi, r_lo, r_hi;
+  divide_down_half(lower_half(a), lower_half(b), q_lo, r_lo);
+  divide_down_half(upper_half(a), upper_half(b), q_hi, r_hi);
+  Division d = {join_halves(q_lo, q_hi), join_halves(r_lo, r_hi)};
+  if (__builtin_expect(!all(usual), 0)) {  // huge quotients, zero and infinite divisors, NaN: rare, so lane by lane
+    float in_a[Vec::size], in_b[Vec::size], q[Vec::size], r[Vec::size];
+    store(in_a, a);
+    store(in_b, b);
+    for (int i = 0; i < Vec::size; ++i) divide_down_lane(in_a[i], in_b[i], q[i], r[i]);
+    d = {select(usual, d.quotient, load(q)), select(usual, d.remainder, load(r))};
+  }
+  return {select(eq(d.quotient, zero()), copysign(zero(), ratio), d.quotient),
+          select(eq(d.remainder, zero()), copysign(zero(), b), d.remainder)};
+}
+
 }  // namespace
 }  // namespace dl

@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore import _C
 from dlcore.autograd import HookHandle, run_backward
+from dlcore.ops.activation import ActivationMethods
 from dlcore.ops.attention import AttentionMethods
 from dlcore.ops.conv import ConvMethods
 from dlcore.ops.copy import CopyMethods, cast
@@ -27,12 +28,15 @@ from dlcore.ops.reduce import ReduceMethods
 from dlcore.ops.shape import ShapeMethods
 from dlcore.ops.softmax import SoftmaxMethods
 from dlcore.ops.sort import SortMethods
+from dlcore.ops.unary import UnaryMethods
 
 __all__ = ["Tensor"]
 
 
 class Tensor(
     ElementwiseMethods,
+    UnaryMethods,
+    ActivationMethods,
     ReduceMethods,
     MatmulMethods,
     ConvMethods,

@@ -1,5 +1,6 @@
 """Every operation, by family. A family is one file here, one in cpp/ops, one folder in cpp/kernels and one in tests/opcases."""
 
+from dlcore.ops.activation import *
 from dlcore.ops.attention import *
 from dlcore.ops.conv import *
 from dlcore.ops.copy import *
@@ -17,3 +18,4 @@ from dlcore.ops.reduce import *
 from dlcore.ops.shape import *
 from dlcore.ops.softmax import *
 from dlcore.ops.sort import *
+from dlcore.ops.unary import *

@@ -1,9 +1,387 @@
-"""The elementwise family."""
+"""Arithmetic, comparisons, logic and selection with broadcasting, and the operators of Tensor.
+
+Dtypes of two tensors meet at the higher of bool < uint8 < int32 < int64 < bfloat16 < float32 < float64. Python numbers
+are weak: `x + 2.5` keeps a floating dtype and makes integers float32, `x + 1` keeps any numeric dtype. Functions with
+fractional values (exp, sqrt, /, …) turn integers into float32.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore import _C, ops
+from dlcore.autograd import Function
+
+if TYPE_CHECKING:
+    from dlcore.tensor import Tensor
+
+__all__ = [
+    "add",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "div",
+    "eq",
+    "floor_divide",
+    "ge",
+    "gt",
+    "le",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "maximum",
+    "minimum",
+    "mul",
+    "ne",
+    "pow",
+    "remainder",
+    "sub",
+    "where",
+]
+
+
+def value_of(x: Any) -> Any:
+    """What `_C` takes: tensors and Python numbers as they are, NumPy values as their counterparts."""
+    if isinstance(x, np.generic):
+        return x.item()
+    return ops.asarray(x) if isinstance(x, np.ndarray) else x
+
+
+class _Binary(Function):
+    """Remembers the shapes and dtypes that gradients go back to, and the operands that a gradient needs."""
+
+    twice_differentiable = True
+
+    def remember(self, a: Any, b: Any, keep_a: bool = False, keep_b: bool = False) -> None:
+        self.kinds = [(t.shape, t.dtype) if isinstance(t, _C.Tensor) and t.requires_grad else None for t in (a, b)]
+        kept = (a if keep_a else None, b if keep_b else None)
+        self.numbers = [None if isinstance(t, _C.Tensor) else (t,) for t in kept]
+        self.save(*(t for t in kept if isinstance(t, _C.Tensor)))
+
+    def recall(self) -> list[Any]:
+        tensors = iter(self.saved)
+        return [next(tensors) if number is None else number[0] for number in self.numbers]
+
+    def back(self, i: int, gradient: Callable[[], Tensor]) -> Tensor | None:
+        """The gradient of operand i: summed over what was broadcast, in the operand's dtype; None where nobody asks."""
+        kind = self.kinds[i]
+        return None if kind is None else ops.cast(ops.sum_to(gradient(), kind[0]), kind[1])
+
+
+def _needs(x: Any) -> bool:
+    return isinstance(x, _C.Tensor) and x.requires_grad
+
+
+class _Add(_Binary):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b)
+        return _C.add(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return ctx.back(0, lambda: dy), ctx.back(1, lambda: dy)
+
+
+class _Sub(_Binary):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b)
+        return _C.sub(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return ctx.back(0, lambda: dy), ctx.back(1, lambda: ops.neg(dy))
+
+
+class _Mul(_Binary):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b, keep_a=_needs(b), keep_b=_needs(a))
+        return _C.mul(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        a, b = ctx.recall()
+        return ctx.back(0, lambda: mul(dy, b)), ctx.back(1, lambda: mul(dy, a))
+
+
+class _Div(_Binary):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b, keep_a=_needs(b), keep_b=True)
+        return _C.div(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        a, b = ctx.recall()
+        return ctx.back(0, lambda: div(dy, b)), ctx.back(1, lambda: ops.neg(mul(dy, div(div(a, b), b))))
+
+
+class _Remainder(_Binary):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b, keep_a=_needs(b), keep_b=_needs(b))
+        return _C.remainder(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        a, b = ctx.recall()
+        return ctx.back(0, lambda: dy), ctx.back(1, lambda: ops.neg(mul(dy, floor_divide(a, b))))
+
+
+class _Pow(_Binary):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b, keep_a=True, keep_b=True)
+        return _C.pow(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        a, b = ctx.recall()
+
+        def da() -> Tensor:
+            if not isinstance(b, _C.Tensor):
+                return mul(dy, mul(pow(a, b - 1), b)) if b != 0 else mul(dy, _C.zeros(a.shape, dy.dtype))
+            # b a^(b-1) is 0 for b = 0 even where a^(b-1) is infinite.
+            return mul(dy, where(eq(b, 0), 0.0, mul(b, pow(a, where(eq(b, 0), 1.0, sub(b, 1))))))
+
+        def db() -> Tensor:
+            # a^b log a goes to 0 with a, for b >= 0.
+            if not isinstance(a, _C.Tensor):
+                return mul(dy, mul(pow(a, b), math.log(a) if a > 0 else 0.0 if a == 0 else math.nan))
+            return mul(dy, mul(pow(a, b), ops.log(where(logical_and(eq(a, 0), ge(b, 0)), 1.0, a))))
+
+        return ctx.back(0, da), ctx.back(1, db)
+
+
+class _Extremum(_Binary):
+    """Where the operands are equal, each gets half of the gradient."""
+
+    larger: bool
+
+    @classmethod
+    def share(cls, first: Any, second: Any, dy: Tensor) -> Tensor:
+        wins = gt(first, second) if cls.larger else lt(first, second)
+        return where(wins, dy, where(eq(first, second), mul(dy, 0.5), 0.0))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        a, b = ctx.recall()
+        return ctx.back(0, lambda: ctx.share(a, b, dy)), ctx.back(1, lambda: ctx.share(b, a, dy))
+
+
+class _Maximum(_Extremum):
+    larger = True
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b, keep_a=True, keep_b=True)
+        return _C.maximum(a, b)
+
+
+class _Minimum(_Extremum):
+    larger = False
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b, keep_a=True, keep_b=True)
+        return _C.minimum(a, b)
+
+
+class _Where(_Binary):
+    @staticmethod
+    def forward(ctx: Any, condition: Tensor, a: Any, b: Any) -> Tensor:
+        ctx.remember(a, b)
+        ctx.save(condition)
+        return _C.where(condition, a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (condition,) = ctx.saved
+        return None, ctx.back(0, lambda: where(condition, dy, 0.0)), ctx.back(1, lambda: where(condition, 0.0, dy))
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b; the logical or of bool tensors."""
+    return _Add.apply(value_of(a), value_of(b))
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a - b. TypeError for bool tensors."""
+    return _Sub.apply(value_of(a), value_of(b))
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a b; the logical and of bool tensors."""
+    return _Mul.apply(value_of(a), value_of(b))
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b; float32 for integers."""
+    return _Div.apply(value_of(a), value_of(b))
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """a / b rounded down, as Python's `//`. No gradient flows.
+
+    Raises:
+        ZeroDivisionError: integers, and a divisor is 0. (Floating division by zero gives inf or NaN.)
+    """
+    return _C.floor_divide(value_of(a), value_of(b))
+
+
+def remainder(a: Any, b: Any) -> Tensor:
+    """a - b floor(a / b), with the sign of b, as Python's `%`.
+
+    Raises:
+        ZeroDivisionError: integers, and a divisor is 0. (A floating remainder by zero is NaN.)
+    """
+    return _Remainder.apply(value_of(a), value_of(b))
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a to the power b. Special values as in C: a^0 = 1^b = 1; a negative base to a fraction is NaN.
+
+    Raises:
+        ValueError: integers to a negative power.
+    """
+    a, b = value_of(a), value_of(b)
+    if isinstance(a, _C.Tensor) and a.dtype.is_floating_point and isinstance(b, (int, float)):
+        if b == 2:
+            return ops.square(a)
+        if b == -1:
+            return ops.reciprocal(a)
+    return _Pow.apply(a, b)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of each pair; NaN where either is NaN."""
+    return _Maximum.apply(value_of(a), value_of(b))
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of each pair; NaN where either is NaN."""
+    return _Minimum.apply(value_of(a), value_of(b))
+
+
+def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    """`a` where the bool tensor `condition` is True, else `b`; all three broadcast.
+
+    Raises:
+        TypeError: the condition is not bool.
+    """
+    return _Where.apply(value_of(condition), value_of(a), value_of(b))
+
+
+def eq(a: Any, b: Any) -> Tensor:
+    """a == b, a bool tensor; False for NaN."""
+    return _C.eq(value_of(a), value_of(b))
+
+
+def ne(a: Any, b: Any) -> Tensor:
+    """a != b, a bool tensor; True for NaN."""
+    return _C.ne(value_of(a), value_of(b))
+
+
+def lt(a: Any, b: Any) -> Tensor:
+    """a < b, a bool tensor; False for NaN."""
+    return _C.lt(value_of(a), value_of(b))
+
+
+def le(a: Any, b: Any) -> Tensor:
+    """a <= b, a bool tensor; False for NaN."""
+    return _C.le(value_of(a), value_of(b))
+
+
+def gt(a: Any, b: Any) -> Tensor:
+    """a > b, a bool tensor; False for NaN."""
+    return _C.gt(value_of(a), value_of(b))
+
+
+def ge(a: Any, b: Any) -> Tensor:
+    """a >= b, a bool tensor; False for NaN."""
+    return _C.ge(value_of(a), value_of(b))
+
+
+def bitwise_and(a: Any, b: Any) -> Tensor:
+    """a & b, of integer or bool tensors."""
+    return _C.bitwise_and(value_of(a), value_of(b))
+
+
+def bitwise_or(a: Any, b: Any) -> Tensor:
+    """a | b, of integer or bool tensors."""
+    return _C.bitwise_or(value_of(a), value_of(b))
+
+
+def bitwise_xor(a: Any, b: Any) -> Tensor:
+    """a ^ b, of integer or bool tensors."""
+    return _C.bitwise_xor(value_of(a), value_of(b))
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """Whether both are not zero."""
+    return _C.logical_and(value_of(a), value_of(b))
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """Whether one of the two is not zero."""
+    return _C.logical_or(value_of(a), value_of(b))
+
+
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """Whether exactly one of the two is not zero."""
+    return _C.logical_xor(value_of(a), value_of(b))
+
+
+# Operators and methods.
+
+_OPERANDS = (_C.Tensor, int, float, np.generic, np.ndarray)
+
+
+def _operator(function: Callable[[Any, Any], Tensor]) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        return function(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
+
+
+def _reflected(function: Callable[[Any, Any], Tensor]) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        return function(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
 
 
 class ElementwiseMethods:
     __slots__ = ()
+
+    __array_priority__ = 1000  # array + tensor is a tensor
+    __hash__ = object.__hash__
+
+    __add__, __radd__ = _operator(add), _reflected(add)
+    __sub__, __rsub__ = _operator(sub), _reflected(sub)
+    __mul__, __rmul__ = _operator(mul), _reflected(mul)
+    __truediv__, __rtruediv__ = _operator(div), _reflected(div)
+    __floordiv__, __rfloordiv__ = _operator(floor_divide), _reflected(floor_divide)
+    __mod__, __rmod__ = _operator(remainder), _reflected(remainder)
+    __pow__, __rpow__ = _operator(pow), _reflected(pow)
+    __and__, __rand__ = _operator(bitwise_and), _reflected(bitwise_and)
+    __or__, __ror__ = _operator(bitwise_or), _reflected(bitwise_or)
+    __xor__, __rxor__ = _operator(bitwise_xor), _reflected(bitwise_xor)
+    __eq__, __ne__, __lt__ = _operator(eq), _operator(ne), _operator(lt)
+    __le__, __gt__, __ge__ = _operator(le), _operator(gt), _operator(ge)
+
+    add, sub, mul, div, floor_divide, remainder, pow = add, sub, mul, div, floor_divide, remainder, pow
+    maximum, minimum = maximum, minimum
+    eq, ne, lt, le, gt, ge = eq, ne, lt, le, gt, ge
+    logical_and, logical_or, logical_xor = logical_and, logical_or, logical_xor
+
+    def where(self: Any, condition: Tensor, other: Any) -> Tensor:
+        """The tensor where `condition` holds, else `other`."""
+        return where(condition, self, other)

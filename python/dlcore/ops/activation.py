@@ -1,0 +1,209 @@
+"""Activations. Those of transformers have fused forward and backward kernels; all of them differentiate twice."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from dlcore import _C
+from dlcore.autograd import Function
+from dlcore.ops.elementwise import add, gt, maximum, mul, sub, where
+from dlcore.ops.unary import differentiable, exp, neg, square
+
+if TYPE_CHECKING:
+    from dlcore.tensor import Tensor
+
+__all__ = ["elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
+
+
+class _ReluBackward(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, dy: Tensor) -> Tensor:
+        ctx.save(y)
+        return _C.relu_backward(y, dy)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return None, _ReluBackward.apply(ctx.saved[0], g)
+
+
+class _TanhBackward(Function):
+    """dx = dy (1 - y^2)"""
+
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, dy: Tensor) -> Tensor:
+        ctx.save(y, dy)
+        return _C.tanh_backward(y, dy)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        y, dy = ctx.saved
+        return mul(mul(g, dy), mul(y, -2)), _TanhBackward.apply(y, g)
+
+
+class _SigmoidBackward(Function):
+    """dx = dy y (1 - y)"""
+
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, dy: Tensor) -> Tensor:
+        ctx.save(y, dy)
+        return _C.sigmoid_backward(y, dy)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        y, dy = ctx.saved
+        return mul(mul(g, dy), sub(1, mul(y, 2))), _SigmoidBackward.apply(y, g)
+
+
+class _GeluBackward(Function):
+    """dx = dy (P(Z <= x) + x p(x)) for a standard normal Z with density p"""
+
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dy: Tensor) -> Tensor:
+        ctx.save(x, dy)
+        return _C.gelu_backward(x, dy)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, dy = ctx.saved
+        density = mul(exp(mul(square(x), -0.5)), 1 / math.sqrt(2 * math.pi))
+        return mul(mul(g, dy), mul(density, sub(2, square(x)))), _GeluBackward.apply(x, g)
+
+
+class _GeluTanhBackward(Function):
+    """dx = dy (s + x s (1 - s) v') for s = sigmoid(v), v = 2 sqrt(2/pi) (x + 0.044715 x^3)"""
+
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dy: Tensor) -> Tensor:
+        ctx.save(x, dy)
+        return _C.gelu_tanh_backward(x, dy)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, dy = ctx.saved
+        c, x2 = 2 * math.sqrt(2 / math.pi), square(x)
+        v = mul(x, add(mul(x2, 0.044715 * c), c))
+        v1, v2 = add(mul(x2, 3 * 0.044715 * c), c), mul(x, 6 * 0.044715 * c)
+        s, rest = sigmoid(v), sigmoid(neg(v))
+        s1 = mul(s, rest)
+        bend = mul(s1, add(mul(x, mul(sub(rest, s), square(v1))), add(mul(v1, 2), mul(x, v2))))
+        return mul(mul(g, dy), bend), _GeluTanhBackward.apply(x, g)
+
+
+class _SiluBackward(Function):
+    """dx = dy s (1 + x (1 - s)) for s = sigmoid(x)"""
+
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dy: Tensor) -> Tensor:
+        ctx.save(x, dy)
+        return _C.silu_backward(x, dy)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, dy = ctx.saved
+        s, rest = sigmoid(x), sigmoid(neg(x))
+        bend = mul(mul(s, rest), add(mul(x, sub(rest, s)), 2))
+        return mul(mul(g, dy), bend), _SiluBackward.apply(x, g)
+
+
+_relu = differentiable(of_output=_ReluBackward.apply)(_C.relu)
+_gelu = differentiable(of_input=_GeluBackward.apply)(_C.gelu)
+_gelu_tanh = differentiable(of_input=_GeluTanhBackward.apply)(_C.gelu_tanh)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0). Its gradient at 0 is 0."""
+    return _relu(x) if x.dtype.is_floating_point else maximum(x, 0)
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x P(Z <= x) for a standard normal Z; with `approximate="tanh"` x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
+
+    Raises:
+        ValueError: another `approximate`.
+
+    Hendrycks & Gimpel, Gaussian Error Linear Units, 2016.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"[gelu] approximate must be 'none' or 'tanh', got {approximate!r}")
+    return _gelu(x) if approximate == "none" else _gelu_tanh(x)
+
+
+@differentiable(of_input=_SiluBackward.apply)
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x), also called swish. Elfwing et al., 2017."""
+    return _C.silu(x)
+
+
+@differentiable(of_output=_TanhBackward.apply)
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return _C.tanh(x)
+
+
+@differentiable(of_output=_SigmoidBackward.apply)
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x)."""
+    return _C.sigmoid(x)
+
+
+@differentiable(of_input=lambda x, dy: mul(dy, sigmoid(x)))
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), without overflow."""
+    return _C.softplus(x)
+
+
+class _LeakyRelu(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        ctx.save(x, slope=slope)
+        return _C.leaky_relu(x, slope)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return where(gt(ctx.saved[0], 0), dy, mul(dy, ctx.slope)), None
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where it is positive, else `negative_slope` x."""
+    return _LeakyRelu.apply(x, negative_slope)
+
+
+class _Elu(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: float) -> Tensor:
+        ctx.save(x, alpha=alpha)
+        return _C.elu(x, alpha)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (x,) = ctx.saved
+        # e^x only where it is used: an overflow beyond would be inf times the zero of the other branch.
+        return where(gt(x, 0), dy, mul(dy, mul(exp(where(gt(x, 0), 0.0, x)), ctx.alpha))), None
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, else alpha (e^x - 1). Clevert et al., 2015."""
+    return _Elu.apply(x, alpha)
+
+
+class ActivationMethods:
+    __slots__ = ()
+
+    relu, sigmoid, tanh = relu, sigmoid, tanh
