@@ -1,0 +1,274 @@
+// The blocked product: chooses a plan from the shape, cuts C into blocks, and runs each block through the tile kernel
+// with its operands packed or read in place.
+#pragma once
+#include "core/parallel.h"
+#include "kernels/matmul/batch.h"
+#include "kernels/matmul/dot.h"
+#include "kernels/matmul/epilogue.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/micro.h"
+#include "kernels/matmul/pack.h"
+
+namespace dl {
+namespace {
+
+constexpr int64_t kBlockRows = 168;   // a packed block of A, 168 x 256 floats, takes 172 KiB of the second-level cache
+constexpr int64_t kBlockDepth = 256;  // a packed panel of B, 256 x 32 floats, takes 32 KiB: the first-level cache
+constexpr int64_t kFewRows = 8;       // up to here one side is short enough for dot products
+constexpr double kBlockWork = 1.5e6;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
+
+template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
+template <class T> constexpr int64_t kPanelRows = (kTileRows + Lanes_t<T>::size - 1) / Lanes_t<T>::size * Lanes_t<T>::size;
+
+enum class Operand : uint8_t { in_place, packed, shared };
+
+struct Plan {
+  bool few_rows, few_cols;     // dot products
+  bool pack_a;
+  Operand b;
+  int64_t rows, cols, depth;   // of a block of C; of a step along K
+  int64_t row_blocks, col_blocks;
+};
+
+// Cuts n into pieces of at most `most`, as even as multiples of `unit` allow; returns the size of a piece.
+DL_INLINE int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
+  const int64_t pieces = ceil_div(n, most);
+  return ceil_div(ceil_div(n, pieces), unit) * unit;
+}
+
+template <class In, class T> Plan plan_for(const MatmulArgs<In, T>& p, int64_t batch) {
+  constexpr int64_t cols = kPanelCols<T>;
+  Plan plan{};
+  plan.depth = p.K ? even_piece(p.K, kBlockDepth, 8) : 1;
+  const bool long_enough = p.K >= 4 * Lanes_t<T>::size;
+  const auto copies = [&](int64_t rows) { return rows * p.K * static_cast<int64_t>(sizeof(In)) <= int64_t{kMaxScratch}; };
+  plan.few_rows = p.M <= kFewRows && p.b_row == 1 && long_enough && (p.a_col == 1 || copies(p.M));
+  plan.few_cols = !plan.few_rows && p.N <= kFewRows && p.a_col == 1 && long_enough &&
+                  (p.b_row == 1 || (p.M >= 64 && copies(p.N)));
+  if (matmul_shares_b(p.M, p.N, p.K, batch)) plan.b = Operand::shared;
+  else if (p.b_col == 1 && (p.M <= 4 * kTileRows || p.K * p.N <= 128 * 128)) plan.b = Operand::in_place;
+  else plan.b = Operand::packed;
+  // Rows a multiple of 2 KiB apart share the sets of the first-level cache.
+  const bool collide = p.a_row * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && p.M > 4;
+  const bool a_strided = p.a_col != 1 && p.a_row != 1;
+  plan.pack_a = sizeof(In) != sizeof(T) || p.N >= 4 * cols || a_strided || collide;
+  plan.rows = even_piece(p.M, kBlockRows, 1);
+  plan.row_blocks = ceil_div(p.M, plan.rows);
+  // Enough blocks for several threads, each with enough work of its own.
+  const double work = static_cast<double>(p.M) * p.N * p.K;
+  int64_t want = static_cast<int64_t>(work / kBlockWork);
+  want = want < 1 ? 1 : want > 16 ? 16 : want;
+  int64_t col_blocks = ceil_div(want, plan.row_blocks * (batch < want ? batch : want));
+  const int64_t narrow = plan.b == Operand::shared ? 256 : plan.few_rows ? kDotCols : cols;
+  if (col_blocks * narrow > p.N) col_blocks = p.N / narrow ? p.N / narrow : 1;
+  plan.cols = even_piece(p.N, ceil_div(p.N, col_blocks), plan.few_rows ? kDotCols : cols);
+  plan.col_blocks = ceil_div(p.N, plan.cols);
+  return plan;
+}
+
+// The part of B that all blocks share: panels of kPanelCols columns, cut along K as the blocks read them.
+template <class T> struct SharedB {
+  T* data;
+  int64_t k0, j0, K, N;  // the rows and columns of B that it holds
+  T* panel(int64_t k, int64_t j, int64_t depth) const {
+    const int64_t padded = ceil_div(N, kPanelCols<T>) * kPanelCols<T>;
+    return data + (k - k0) * padded + (j - j0) * depth;
+  }
+};
+
+// Rows [i0, i1) x columns [j0, j1) of C, the terms K in [k0, k1).
+template <class In, class T>
+void multiply_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                    int64_t k0, int64_t k1, const SharedB<T>& shared) {
+  constexpr int L = Lanes_t<T>::size;
+  constexpr int64_t a_width = kPanelRows<T>;
+  T* const a_panels = static_cast<T*>(thread_scratch());
+  T* const b_panel = a_panels + ceil_div(kBlockRows, kTileRows) * 2 * a_width * kBlockDepth;
+  // Panels as even as possible: 16 rows are 8 + 8, not 14 + 2.
+  const int64_t rows = i1 - i0, panels = ceil_div(rows, kTileRows);
+  const bool wide = rows <= kWideRows && plan.b != Operand::shared;
+  const int64_t width = wide ? kWideVectors * L : kPanelCols<T>;
+  const auto panel_row = [&](int64_t panel) { return panel * rows / panels; };
+  for (int64_t k = k0; k < k1; k += plan.depth) {
+    const int64_t depth = min_of(plan.depth, k1 - k);
+    const bool add = p.accumulate || k > 0, last = k + depth == p.K;
+    if (plan.pack_a)
+      for (int64_t q = 0; q < panels; ++q)
+        pack(p.a + (i0 + panel_row(q)) * p.a_row + k * p.a_col, p.a_row, p.a_col, panel_row(q + 1) - panel_row(q), depth,
+             a_panels + q * a_width * depth, a_width);
+    for (int64_t j = j0; j < j1; j += width) {
+      const int64_t n = min_of(width, j1 - j);
+      const int vectors = static_cast<int>(ceil_div(n, L));
+      const In* b = p.b + k * p.b_row + j * p.b_col;
+      const bool in_place = plan.b == Operand::in_place && (kMaskedTiles || n == vectors * L) &&
+                            (sizeof(In) == sizeof(T) || vectors > kTileVectors);
+      const T* bp = b_panel;
+      if (plan.b == Operand::shared) bp = shared.panel(k, j, depth);
+      else if (!in_place) pack(b, p.b_col, p.b_row, n, depth, b_panel, int64_t{vectors} * L);
+      const int64_t bp_row = plan.b == Operand::shared ? kPanelCols<T> : vectors * L;
+      for (int64_t q = 0; q < panels; ++q) {
+        const int64_t i = i0 + panel_row(q), count = i0 + panel_row(q + 1) - i;
+        T* c = p.c + i * p.c_row + j;
+        const T* a;
+        int64_t a_row = 1, a_col = a_width;
+        if constexpr (sizeof(In) == sizeof(T)) {
+          a = plan.pack_a ? a_panels + q * a_width * depth : p.a + i * p.a_row + k * p.a_col;
+          if (!plan.pack_a) a_row = p.a_row, a_col = p.a_col;
+        } else {
+          a = a_panels + q * a_width * depth;
+        }
+        if (in_place) micro_for<In, T>(count, vectors)(depth, a, a_row, a_col, b, p.b_row, c, p.c_row, n, add);
+        else micro_for<T, T>(count, vectors)(depth, a, a_row, a_col, bp, bp_row, c, p.c_row, n, add);
+      }
+      if (last) finish(p, i0, rows, j, n);
+    }
+  }
+}
+
+// A block of a product with a short side: rows [i0, i1), columns [j0, j1), all of K.
+template <class In, class T>
+void dot_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+  // The short side is copied where its terms are not neighbours; it has at most kFewRows rows.
+  const auto along_k = [&](const In* x, int64_t row, int64_t col, int64_t rows, int64_t& stride) -> const In* {
+    stride = row;
+    if (col == 1) return x;
+    In* copy = static_cast<In*>(thread_scratch());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < p.K; ++k) copy[r * p.K + k] = x[r * row + k * col];
+    stride = p.K;
+    return copy;
+  };
+  T* c = p.c + i0 * p.c_row + j0;
+  int64_t stride;
+  if (plan.few_rows) {
+    const In* x = along_k(p.a + i0 * p.a_row, p.a_row, p.a_col, i1 - i0, stride);
+    dot_products(i1 - i0, j1 - j0, p.K, x, stride, p.b + j0 * p.b_col, p.b_col, c, p.c_row, 1, p.accumulate);
+  } else {
+    const In* x = along_k(p.b + j0 * p.b_col, p.b_col, p.b_row, j1 - j0, stride);
+    dot_products(j1 - j0, i1 - i0, p.K, x, stride, p.a + i0 * p.a_row, p.a_row, c, int64_t{1}, p.c_row, p.accumulate);
+  }
+  finish(p, i0, i1 - i0, j0, j1 - j0);
+}
+
+// Every block packs what it needs by itself.
+template <class In, class T> void multiply_items(const MatmulArgs<In, T>& args, const Plan& plan, int64_t batch) {
+  const int64_t blocks = plan.row_blocks * plan.col_blocks;
+  const double work = static_cast<double>(plan.rows) * plan.cols * args.K;
+  const int64_t grain = work > kBlockWork ? 1 : static_cast<int64_t>(kBlockWork / (work + 64));
+  parallel_for(batch * blocks, grain < 1 ? 1 : grain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const MatmulArgs<In, T> p = batch_item(args, t / blocks);
+      const int64_t i0 = t % blocks / plan.col_blocks * plan.rows, j0 = t % plan.col_blocks * plan.cols;
+      const int64_t i1 = min_of(p.M, i0 + plan.rows), j1 = min_of(p.N, j0 + plan.cols);
+      if (plan.few_rows || plan.few_cols) dot_block(p, plan, i0, i1, j0, j1);
+      else multiply_block(p, plan, i0, i1, j0, j1, 0, p.K, SharedB<T>{});
+    }
+  });
+}
+
+// B is packed once, by all threads, part by part; then all threads multiply with that part.
+template <class In, class T> void multiply_shared(const MatmulArgs<In, T>& p, const Plan& plan) {
+  constexpr int64_t width = kPanelCols<T>;
+  const int64_t part_cols = matmul_packed_cols(p.N), part_depth = matmul_packed_depth(p.N, p.K);
+  const int64_t step = part_depth < p.K ? kBlockDepth : plan.depth;  // parts end where a step along K ends
+  Plan local = plan;
+  local.depth = step;
+  for (int64_t j0 = 0; j0 < p.N; j0 += part_cols)
+    for (int64_t k0 = 0; k0 < p.K; k0 += part_depth) {
+      const SharedB<T> part{p.workspace, k0, j0, min_of(part_depth, p.K - k0), min_of(part_cols, p.N - j0)};
+      const int64_t panels = ceil_div(part.N, width), steps = ceil_div(part.K, step);
+      parallel_for(panels * steps, 4, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+          const int64_t j = j0 + t / steps * width, k = k0 + t % steps * step;
+          const int64_t depth = min_of(step, k0 + part.K - k);
+          pack(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(width, j0 + part.N - j), depth,
+               part.panel(k, j, depth), width);
+        }
+      });
+      const int64_t col_blocks = ceil_div(part.N, plan.cols);
+      parallel_for(plan.row_blocks * col_blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+          const int64_t i0 = t / col_blocks * plan.rows, j = j0 + t % col_blocks * plan.cols;
+          multiply_block(p, local, i0, min_of(p.M, i0 + plan.rows), j, min_of(j0 + part.N, j + plan.cols), k0,
+                         k0 + part.K, part);
+        }
+      });
+    }
+}
+
+// C = 0 (or C as it is), for a sum without terms.
+template <class In, class T> void multiply_nothing(const MatmulArgs<In, T>& args, int64_t batch) {
+  for (int64_t t = 0; t < batch; ++t) {
+    const MatmulArgs<In, T> p = batch_item(args, t);
+    if (!p.accumulate)
+      for (int64_t i = 0; i < p.M; ++i)
+        for (int64_t j = 0; j < p.N; ++j) p.c[i * p.c_row + j] = T{0};
+    finish(p, 0, p.M, 0, p.N);
+  }
+}
+
+template <class In, class T> void multiply_split(const MatmulArgs<In, T>& args, int64_t splits, int64_t batch);
+
+// A matrix times one column is that column as a row times the transposed matrix.
+template <class In, class T> MatmulArgs<In, T> as_row(MatmulArgs<In, T> p) {
+  const In* a = p.a;
+  p.a = p.b, p.b = a;
+  const int64_t a_row = p.a_row, a_col = p.a_col;
+  p.a_row = p.b_col, p.a_col = p.b_row;
+  p.b_row = a_col, p.b_col = a_row;
+  const T* bias = p.bias;
+  p.bias = p.bias_m, p.bias_m = bias;
+  for (int d = 0; d < p.batch_dims; ++d) {
+    const int64_t a_batch = p.a_batch[d];
+    p.a_batch[d] = p.b_batch[d], p.b_batch[d] = a_batch;
+  }
+  p.N = p.M, p.M = 1;
+  return p;
+}
+
+template <class In, class T> void matmul(const MatmulArgs<In, T>& args) {
+  if (args.N == 1 && args.M > 1 && args.c_row == 1 && args.a_col != 1) return matmul(as_row(args));
+  const int64_t batch = batch_count(args);
+  if (args.M == 0 || args.N == 0 || batch == 0) return;
+  if (args.K == 0) return multiply_nothing(args, batch);
+  const int64_t splits = matmul_splits(args.M, args.N, args.K, batch);
+  if (splits > 1) return multiply_split(args, splits, batch);
+  const Plan plan = plan_for(args, batch);
+  if (plan.few_rows || plan.few_cols || plan.b != Operand::shared) return multiply_items(args, plan, batch);
+  for (int64_t t = 0; t < batch; ++t) multiply_shared(batch_item(args, t), plan);
+}
+
+// K in `splits` pieces, each a product of its own into the workspace; the pieces are added in order.
+template <class In, class T> void multiply_split(const MatmulArgs<In, T>& args, int64_t splits, int64_t batch) {
+  const int64_t depth = ceil_div(args.K, splits), size = args.M * args.N;
+  parallel_for(batch * splits, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t k = t % splits * depth;
+      MatmulArgs<In, T> p = batch_item(args, t / splits);
+      p.a += k * p.a_col;
+      p.b += k * p.b_row;
+      p.c = args.workspace + t * size;
+      p.c_row = p.N;
+      p.K = min_of(depth, p.K - k);
+      p.accumulate = false;
+      p.bias = p.bias_m = nullptr;
+      p.pre = nullptr;
+      p.activation = MatmulActivation::none;
+      const Plan plan = plan_for(p, batch * splits);
+      multiply_items(p, plan, 1);
+    }
+  });
+  for (int64_t t = 0; t < batch; ++t) {
+    const MatmulArgs<In, T> p = batch_item(args, t);
+    for (int64_t i = 0; i < p.M; ++i)
+      for (int64_t j = 0; j < p.N; ++j) {
+        T sum = p.accumulate ? p.c[i * p.c_row + j] : T{0};
+        for (int64_t s = 0; s < splits; ++s) sum += args.workspace[(t * splits + s) * size + i * p.N + j];
+        p.c[i * p.c_row + j] = sum;
+      }
+    finish(p, 0, p.M, 0, p.N);
+  }
+}
+
+}  // namespace
+}  // namespace dl

@@ -1,0 +1,124 @@
+// The register-tile kernel: R x NV vectors of C in registers, one broadcast of A and NV vectors of B per step of K.
+#pragma once
+#include "kernels/matmul/lanes.h"
+
+namespace dl {
+namespace {
+
+// Rows x vectors of a tile fill the register file up to the NV vectors of B and a broadcast or two. Few rows leave
+// room for wider tiles, which read longer runs of an unpacked B.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 14, kWideRows = 6;  // 28 + 2 + 1 of 32 registers
+#elif defined(__AVX2__)
+constexpr int kTileRows = 6, kWideRows = 2;  // 12 + 2 + 1 of 16
+#elif defined(__aarch64__)
+constexpr int kTileRows = 12, kWideRows = 5;  // 24 + 2 + 1 of 32
+#else
+constexpr int kTileRows = 4, kWideRows = 1;  // 8 + 2 + 2 of 16: no fused multiply-add, so a product needs a register
+#endif
+constexpr int kTileVectors = 2, kWideVectors = 4;
+// Predicated loads and stores cost nothing extra: a ragged edge of B is read in place too.
+#if defined(__AVX512F__)
+constexpr bool kMaskedTiles = true;
+#else
+constexpr bool kMaskedTiles = false;
+#endif
+
+// c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
+// strides; a row of b holds NV whole vectors, or n values with kMaskedTiles.
+template <class In, class T, int R, int NV>
+void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int64_t b_row, T* c, int64_t c_row,
+           int64_t n, bool accumulate) {
+  using V = Lanes_t<T>;
+  constexpr int kLast = (NV - 1) * V::size;
+  const int64_t last = n - kLast;
+  // What C needs is on its way while the sums are made.
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) __builtin_prefetch(c + r * c_row + j * V::size, 1);
+  V acc[R][NV];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) acc[r][j] = broadcast(T{0});
+  // A pointer per three rows: x86 addresses base + {0, 1, 2} * stride, so any row stride costs no extra register.
+  constexpr int kPointers = (R + 2) / 3;
+  const T* p[kPointers];
+#pragma GCC unroll 8
+  for (int g = 0; g < kPointers; ++g) p[g] = a + 3 * g * a_row;
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < K; ++k) {
+    V bk[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV - 1; ++j) bk[j] = load(b + j * V::size);
+    bk[NV - 1] = kMaskedTiles ? load(b + kLast, last) : load(b + kLast);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V ark = broadcast(p[r / 3][(r % 3) * a_row]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[r][j] = fma(ark, bk[j], acc[r][j]);
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < kPointers; ++g) p[g] += a_col;
+    b += b_row;
+  }
+  if (!kMaskedTiles && last < V::size) {
+    // Through a buffer, so that only this small loop and not every register of the tile has masked code.
+    T tile[R][NV * V::size];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) store(tile[r] + j * V::size, acc[r][j]);
+#pragma GCC unroll 1
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 1
+      for (int64_t j = 0; j < n; j += V::size) {
+        T* at = c + r * c_row + j;
+        const int64_t lanes = n - j < V::size ? n - j : V::size;
+        const V sum = load(tile[r] + j);
+        store(at, accumulate ? load(at, lanes) + sum : sum, lanes);
+      }
+    return;
+  }
+  if (accumulate) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      T* row = c + r * c_row;
+#pragma GCC unroll 4
+      for (int j = 0; j < NV - 1; ++j) acc[r][j] = load(row + j * V::size) + acc[r][j];
+      acc[r][NV - 1] = (kMaskedTiles ? load(row + kLast, last) : load(row + kLast)) + acc[r][NV - 1];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    T* row = c + r * c_row;
+#pragma GCC unroll 4
+    for (int j = 0; j < NV - 1; ++j) store(row + j * V::size, acc[r][j]);
+    if (kMaskedTiles) store(row + kLast, acc[r][NV - 1], last);
+    else store(row + kLast, acc[r][NV - 1]);
+  }
+}
+
+template <class In, class T>
+using MicroFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int64_t b_row, T* c,
+                         int64_t c_row, int64_t n, bool accumulate);
+
+template <class In, class T, int NV, int... I> DL_INLINE MicroFn<In, T> micro_for(int64_t rows, Ints<I...>) {
+  static constexpr MicroFn<In, T> by_rows[] = {micro<In, T, I + 1, NV>...};
+  return by_rows[rows - 1];
+}
+
+// The kernel for 1 <= rows <= kTileRows and `vectors` of 1, 2 or, with rows <= kWideRows, 3 and 4. Only wide
+// tiles read bfloat16 in place.
+template <class In, class T> MicroFn<In, T> micro_for(int64_t rows, int vectors) {
+  if constexpr (sizeof(In) == sizeof(T)) {
+    if (vectors == 1) return micro_for<In, T, 1>(rows, MakeInts<kTileRows>::type{});
+    if (vectors == 2) return micro_for<In, T, 2>(rows, MakeInts<kTileRows>::type{});
+  }
+  return vectors == 3 ? micro_for<In, T, 3>(rows, MakeInts<kWideRows>::type{})
+                      : micro_for<In, T, kWideVectors>(rows, MakeInts<kWideRows>::type{});
+}
+
+}  // namespace
+}  // namespace dl
