@@ -50,7 +50,7 @@ def nbytes(a, b):
 
 
 def variant(name, op, reference, samples, **options):
-    defaults = {"eps": EPS, "same_in_any_layout": False, "magnitude": of_terms}
+    defaults = {"eps": EPS, "twice": True, "same_in_any_layout": False, "magnitude": of_terms}
     return OpCase(name, op=op, reference=reference, samples=samples, **{**defaults, **options})
 
 
@@ -206,6 +206,7 @@ def linear_case(activation, **options):
         magnitude=of_linear,
         eps=EPS,
         same_in_any_layout=False,
+        twice=True,
         bench={f"gpt2_mlp_up_{activation or 'bias'}": Sample((512, 768), (3072, 768), (3072,), **kwargs)},
         flops=lambda x, w, b: 2.0 * x.size * w.shape[0],
         bytes=lambda x, w, b: x.nbytes + w.nbytes + b.nbytes + 4.0 * x.shape[0] * w.shape[0],
@@ -295,6 +296,18 @@ CASES = [
         magnitude=lambda a, b: np.outer(np.abs(a), np.abs(b)),
         errors=[Fails((2, 3), (3,), text="[outer] expected a vector of 1 dimension, got shape (2, 3)")],
     ),
+    variant(
+        "addmm",
+        dl.addmm,
+        lambda x, a, b, beta=1, alpha=1: (beta * x if beta else 0) + alpha * (a @ b),
+        [
+            Sample((4, 3), (4, 5), (5, 3)),
+            Sample((3,), (4, 5), (5, 3)),
+            Sample((4, 1), (4, 5), (5, 3), beta=0.5, alpha=-2.0),
+        ],
+        edges=[Sample(np.full((3,), nan, np.float32), (4, 5), (5, 3), beta=0)],
+        magnitude=lambda x, a, b, beta=1, alpha=1: (np.abs(beta * x) if beta else 0) + np.abs(alpha) * of_terms(a, b),
+    ),
     linear_case(
         None,
         edges=[Sample((0, 3), (4, 3), (4,)), Sample((5, 0), (4, 0), (4,)), Sample((2, 3), (0, 3), (0,))],
@@ -324,6 +337,7 @@ CASES = [
             Fails((), (4, 3), text="[linear] expected last dimension 3, got none"),
         ],
     ),
+    *(linear_case(a) for a in ("relu", "gelu", "gelu_tanh")),
     OpCase(
         "einsum",
         op=dl.einsum,
@@ -363,6 +377,7 @@ CASES = [
         magnitude=lambda equation, *x: np.einsum(equation, *map(np.abs, x)),
         # Three operands round three times, and bfloat16 in between.
         eps=Eps(forward=12, backward=32),
+        twice=True,
         same_in_any_layout=False,
     ),
 ]

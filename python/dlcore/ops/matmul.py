@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
+from dlcore.ops.activation import _GeluBackward, _GeluTanhBackward, _ReluBackward
 from dlcore.ops.copy import cast
 from dlcore.ops.shape import expand, permute, reshape, sum_to, transpose, unsqueeze
+from dlcore.state import state
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
 
-__all__ = ["bmm", "dot", "einsum", "linear", "matmul", "mm", "mv", "outer"]
+__all__ = ["addmm", "bmm", "dot", "einsum", "linear", "matmul", "mm", "mv", "outer"]
 
 
 class _Matmul(Function):
+    twice_differentiable = True
+
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save(a, b)
@@ -42,6 +46,8 @@ class _Matmul(Function):
 
 
 class _Linear(Function):
+    twice_differentiable = True
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         ctx.save(x, w)
@@ -53,7 +59,12 @@ class _Linear(Function):
         return _linear_gradients(ctx, x, w, dy)
 
 
+_GRADIENTS = {"relu": _ReluBackward.apply, "gelu": _GeluBackward.apply, "gelu_tanh": _GeluTanhBackward.apply}
+
+
 class _LinearActivation(Function):
+    twice_differentiable = True
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, activation: str) -> Tensor:
         # relu's gradient is known from its value; the others need what they were applied to.
@@ -61,14 +72,15 @@ class _LinearActivation(Function):
             y = kept = _C.linear(x, w, b, activation)
         else:
             y, kept = _C.linear(x, w, b, activation, True)
-        ctx.save(x, w, kept, activation=activation)
+        ctx.save(x, w, kept, *(() if b is None else (b,)), activation=activation)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        x, w, kept = ctx.saved
-        dpre = getattr(_C, f"{ctx.activation}_backward")(kept, dy)
-        return *_linear_gradients(ctx, x, w, dpre), None
+        x, w, kept, *b = ctx.saved
+        if state.grad_enabled and ctx.activation != "relu":  # a second derivative: the value kept has no history
+            kept = linear(x, w, *b)
+        return *_linear_gradients(ctx, x, w, _GRADIENTS[ctx.activation](kept, dy)), None
 
 
 def _linear_gradients(ctx: Any, x: Tensor, w: Tensor, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -155,6 +167,19 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
     return matmul(unsqueeze(a, 1), unsqueeze(b, 0))
 
 
+def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * x + alpha * (a @ b) for matrices a (M, K) and b (K, N); x broadcasts to (M, N).
+
+    With beta = 0, x does not count at all: its NaN and infinities do not spread.
+    """
+    y = mm(a, b)
+    if alpha != 1:
+        y = y * alpha
+    if beta == 0:
+        return y
+    return y + (x if beta == 1 else x * beta)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
     """activation(x @ weight.T + bias), in one pass.
 
@@ -162,7 +187,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
         x: (..., in).
         weight: (out, in).
         bias: (out,), or None.
-        activation: None, "relu", "gelu" or "gelu_tanh". Second derivatives exist without one only.
+        activation: None, "relu", "gelu" or "gelu_tanh".
 
     Returns:
         (..., out), of the arguments' common dtype.
@@ -279,4 +304,5 @@ class MatmulMethods:
     outer = outer
 
     def __matmul__(self: Any, other: Any) -> Any:
-        return matmul(self, other) if isinstance(other, _C.Tensor) else NotImplemented
+        is_tensor = isinstance(other, _C.Tensor)
+        return matmul(self, other) if is_tensor else NotImplemented
