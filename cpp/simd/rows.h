@@ -22,22 +22,36 @@ DL_INLINE Vec keep(Vec v, Vec otherwise, Part lanes) { return select(first_n(lan
 constexpr int kRowStreams = 4;  // independent chains, to hide the latency of an addition
 constexpr int kRowSteps = 16;   // additions one after another before a tree takes over: bounds the error of a sum
 
-// The sum of every term. Depth of the tree: 16 + n / (64 lanes).
-template <class Term> DL_INLINE float sum_over(int64_t n, const Term& term) {
+// Several sums over the same pass: terms(i, lanes, add) calls add(k, v) for sum k. Depth of the tree: 16 + n / (64 lanes).
+template <int kSums> struct Sums {
+  float of[kSums];
+};
+template <int kSums, class Terms> DL_INLINE Sums<kSums> sums_over(int64_t n, const Terms& terms) {
   constexpr int64_t V = Vec::size, kStep = kRowStreams * V;
-  Vec total = zero();
+  Vec total[kSums];
+  for (int k = 0; k < kSums; ++k) total[k] = zero();
   int64_t i = 0;
   while (n - i >= kStep) {
-    Vec a[kRowStreams];
-    for (int j = 0; j < kRowStreams; ++j) a[j] = term(i + j * V, Whole{});
+    Vec a[kSums][kRowStreams];
+    for (int j = 0; j < kRowStreams; ++j) terms(i + j * V, Whole{}, [&](int k, Vec v) DL_BODY { a[k][j] = v; });
     i += kStep;
     for (int s = 1; s < kRowSteps && n - i >= kStep; ++s, i += kStep)
-      for (int j = 0; j < kRowStreams; ++j) a[j] += term(i + j * V, Whole{});
-    total += (a[0] + a[1]) + (a[2] + a[3]);
+      for (int j = 0; j < kRowStreams; ++j) terms(i + j * V, Whole{}, [&](int k, Vec v) DL_BODY { a[k][j] += v; });
+    for (int k = 0; k < kSums; ++k) total[k] += (a[k][0] + a[k][1]) + (a[k][2] + a[k][3]);
   }
-  for (; n - i >= V; i += V) total += term(i, Whole{});
-  if (i < n) total += keep(term(i, Part{n - i}), zero(), Part{n - i});
-  return reduce_add(total);
+  for (; n - i >= V; i += V) terms(i, Whole{}, [&](int k, Vec v) DL_BODY { total[k] += v; });
+  if (i < n) {
+    const Part rest{n - i};
+    terms(i, rest, [&](int k, Vec v) DL_BODY { total[k] += keep(v, zero(), rest); });
+  }
+  Sums<kSums> sums;
+  for (int k = 0; k < kSums; ++k) sums.of[k] = reduce_add(total[k]);
+  return sums;
+}
+
+// The sum of every term.
+template <class Term> DL_INLINE float sum_over(int64_t n, const Term& term) {
+  return sums_over<1>(n, [&](int64_t i, auto lanes, auto add) DL_BODY { add(0, term(i, lanes)); }).of[0];
 }
 
 // The largest term; NaN where any is.
