@@ -35,6 +35,7 @@ Tensor contiguous(const Tensor& x);            // x itself when it is contiguous
 Tensor cast(const Tensor& x, DType dtype);     // contiguous; x itself when nothing changes
 // y[...] = x, broadcasting and casting; y may be strided.
 void copy_into(const Tensor& x, const Tensor& y, const char* op = "copy_");
+void check_writable(const Tensor& y, const char* op);  // ValueError for read-only memory and expanded views
 Tensor full(const Tensor& scalar, const Dims& shape);
 
 // Raises ValueError when the memory is read-only; bumps the version that autograd compares.

@@ -82,15 +82,14 @@ Tensor clone(const Tensor& x) {
   return y;
 }
 
-// Raises ValueError when y cannot be written element by element.
+}  // namespace
+
 void check_writable(const Tensor& y, const char* op) {
   DL_CHECK(y.storage()->writable, "[", op, "] the tensor is a view of read-only memory and cannot be written in place; clone() it first");
   for (int d = 0; d < y.ndim(); ++d)
     DL_CHECK(y.strides()[d] != 0 || y.shape()[d] <= 1, "[", op, "] the target of shape ", y.shape(),
              " is an expanded view, several of its elements share one address; clone() it first");
 }
-
-}  // namespace
 
 Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
 

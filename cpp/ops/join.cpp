@@ -21,8 +21,9 @@ Tensor cat_tensors(const std::vector<Tensor>& xs, int64_t dim) {
     DL_CHECK(other.size() == shape.size(), "[cat] all tensors must have as many dimensions, got shapes ", first.shape(),
              " (input 0) and ", other, " (input ", i, ")");
     for (int d = 0; d < shape.size(); ++d)
-      DL_CHECK(d == axis || other[d] == shape[d], "[cat] all sizes but those of dimension ", axis, " must match, got shapes ",
-               first.shape(), " (input 0) and ", other, " (input ", i, "): dimension ", d, " has sizes ", shape[d], " and ", other[d]);
+      DL_CHECK(d == axis || other[d] == shape[d], "[cat] all sizes but those of dimension ", axis,
+               " must match, got shapes ", first.shape(), " (input 0) and ", other, " (input ", i, "): dimension ", d,
+               " has sizes ", shape[d], " and ", other[d]);
     shape[axis] += other[axis];
   }
   Tensor y = Tensor::empty(shape, promoted_dtype(xs));
@@ -38,12 +39,14 @@ Tensor cat_tensors(const std::vector<Tensor>& xs, int64_t dim) {
 Tensor stack_tensors(const std::vector<Tensor>& xs, int64_t dim) {
   DL_CHECK(!xs.empty(), "[stack] expected at least one tensor, got none");
   const Dims& shape = xs[0].shape();
-  DL_CHECK_INDEX(-shape.size() - 1 <= dim && dim <= shape.size(), "[stack] dimension ", dim, " is out of range for tensors of shape ", shape);
+  DL_CHECK_INDEX(-shape.size() - 1 <= dim && dim <= shape.size(), "[stack] dimension ", dim,
+                 " is out of range for tensors of shape ", shape);
   const int64_t axis = dim < 0 ? dim + shape.size() + 1 : dim;
   std::vector<Tensor> parts;
   parts.reserve(xs.size());
   for (size_t i = 0; i < xs.size(); ++i) {
-    DL_CHECK(xs[i].shape() == shape, "[stack] all tensors must have one shape, got ", shape, " (input 0) and ", xs[i].shape(), " (input ", i, ")");
+    DL_CHECK(xs[i].shape() == shape, "[stack] all tensors must have one shape, got ", shape, " (input 0) and ",
+             xs[i].shape(), " (input ", i, ")");
     parts.push_back(xs[i].unsqueeze(axis));
   }
   return cat_tensors(parts, axis);
@@ -55,8 +58,8 @@ Tensor pad(const Tensor& x, const Dims& before, const Dims& after, const Tensor&
   Dims shape = x.shape();
   for (int d = 0; d < x.ndim(); ++d) {
     shape[d] += before[d] + after[d];
-    DL_CHECK(shape[d] >= 0 && before[d] >= -x.shape()[d] && after[d] >= -x.shape()[d], "[pad] ", before[d], " before and ", after[d],
-             " after do not fit dimension ", d, " of shape ", x.shape());
+    DL_CHECK(shape[d] >= 0 && before[d] >= -x.shape()[d] && after[d] >= -x.shape()[d], "[pad] ", before[d],
+             " before and ", after[d], " after do not fit dimension ", d, " of shape ", x.shape());
     const int64_t start = before[d] < 0 ? -before[d] : 0;
     inner = inner.slice(d, start, inner.shape()[d] + (after[d] < 0 ? after[d] : 0), 1);
   }

@@ -16,10 +16,12 @@ from dlcore.ops.copy import CopyMethods, cast
 from dlcore.ops.creation import check_device
 from dlcore.ops.elementwise import ElementwiseMethods
 from dlcore.ops.embedding import EmbeddingMethods
+from dlcore.ops.gather import GatherMethods
 from dlcore.ops.index import IndexMethods
 from dlcore.ops.inplace import InplaceMethods
 from dlcore.ops.join import JoinMethods
 from dlcore.ops.loss import LossMethods
+from dlcore.ops.mask import MaskMethods
 from dlcore.ops.matmul import MatmulMethods
 from dlcore.ops.norm import NormMethods
 from dlcore.ops.pool import PoolMethods
@@ -50,7 +52,9 @@ class Tensor(
     CopyMethods,
     ShapeMethods,
     IndexMethods,
+    GatherMethods,
     InplaceMethods,
+    MaskMethods,
     JoinMethods,
     SortMethods,
     _C.Tensor,

@@ -7,9 +7,11 @@ from dlcore.ops.copy import *
 from dlcore.ops.creation import *
 from dlcore.ops.elementwise import *
 from dlcore.ops.embedding import *
+from dlcore.ops.gather import *
 from dlcore.ops.index import *
 from dlcore.ops.join import *
 from dlcore.ops.loss import *
+from dlcore.ops.mask import *
 from dlcore.ops.matmul import *
 from dlcore.ops.norm import *
 from dlcore.ops.pool import *

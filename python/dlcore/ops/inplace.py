@@ -215,7 +215,8 @@ def change(x: Tensor, op: str, compute: Callable[..., Tensor], *operands: Any) -
     return x
 
 
-def _assign(x: Tensor, source: Any, op: str) -> Tensor:
+def assign(x: Tensor, source: Any, op: str) -> Tensor:
+    """x[...] = source, broadcast and converted; see `change`."""
     src = source if isinstance(source, _C.Tensor) else tensor(source, x.dtype)
     if state.grad_enabled and (x.requires_grad or src.requires_grad):
         return change(x, op, _Assign.apply, src, op)
@@ -225,28 +226,17 @@ def _assign(x: Tensor, source: Any, op: str) -> Tensor:
 
 def copy_(x: Tensor, source: Any) -> Tensor:
     """Replaces the elements by those of `source`, which is broadcast and converted. Returns the tensor."""
-    return _assign(x, source, "copy_")
+    return assign(x, source, "copy_")
 
 
 def fill_(x: Tensor, value: float) -> Tensor:
     """Sets all elements to one value."""
-    return _assign(x, value, "fill_")
+    return assign(x, value, "fill_")
 
 
 def zero_(x: Tensor) -> Tensor:
     """Sets all elements to zero."""
-    return _assign(x, 0, "zero_")
-
-
-def setitem(x: Tensor, key: Any, value: Any) -> None:
-    """`x[key] = value`, with the keys of `x[key]`; the value is broadcast and converted.
-
-    Raises:
-        IndexError: an index out of range.
-        ValueError: a value that does not broadcast to the selection; read-only memory.
-        RuntimeError: a leaf that requires a gradient, outside no_grad().
-    """
-    _assign(x[key], value, "setitem")
+    return assign(x, 0, "zero_")
 
 
 class InplaceMethods:
@@ -257,7 +247,6 @@ class InplaceMethods:
     copy_ = copy_
     fill_ = fill_
     zero_ = zero_
-    __setitem__ = setitem
 
     def add_(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
         """self += alpha * other."""
