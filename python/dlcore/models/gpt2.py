@@ -95,9 +95,13 @@ class GPT2Cache:
 
 
 class Conv1D(nn.Module):
-    """x W + b with W (in, out): a Linear whose weight lies the other way round, as OpenAI stored it."""
+    """x W + b with W (in, out): a Linear whose weight lies the other way round, as OpenAI stored it.
 
-    def __init__(self, out_features: int, in_features: int) -> None:
+    The activation is computed in the same pass over the output.
+    """
+
+    def __init__(self, out_features: int, in_features: int, activation: str | None = None) -> None:
+        self.activation = activation
         self.weight = nn.Parameter(_C.empty((in_features, out_features), _C.float32))
         self.bias = nn.Parameter(_C.zeros((out_features,), _C.float32))
 
@@ -105,13 +109,14 @@ class Conv1D(nn.Module):
         if x.shape[-1:] != self.weight.shape[:1]:
             expected = f"expected last dimension {self.weight.shape[0]}, got {x.shape[-1] if x.ndim else 'a number'}"
             raise ValueError(f"[Conv1D] {expected} (input {x.shape})")
-        return ops.linear(x, self.weight.T, self.bias)
+        return ops.linear(x, self.weight.T, self.bias, self.activation)
 
     def multiply_adds(self, args: tuple[Any, ...], output: Any) -> int:
         return output.numel() * self.weight.shape[0]
 
     def extra_repr(self) -> str:
-        return f"nf={self.weight.shape[1]}, nx={self.weight.shape[0]}"
+        activation = f", activation={self.activation!r}" if self.activation else ""
+        return f"nf={self.weight.shape[1]}, nx={self.weight.shape[0]}{activation}"
 
 
 class GPT2Attention(nn.Module):
@@ -126,7 +131,7 @@ class GPT2Attention(nn.Module):
     def forward(self, x: Tensor, cache: GPT2Cache | None = None, layer: int = 0) -> Tensor:
         B, T, C = x.shape
         heads = self.c_attn(x).reshape(B, T, 3, self.n_head, C // self.n_head)  # (B, T, 3C) as (B, T, 3, H, D)
-        q, k, v = (heads[:, :, i].transpose(1, 2) for i in range(3))  # (B, H, T, D) each
+        q, k, v = (part.transpose(1, 2) for part in ops.unbind(heads, 2))  # (B, H, T, D) each
         mask = None
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # (B, H, S, D)
@@ -149,13 +154,12 @@ class GPT2MLP(nn.Module):
 
     def __init__(self, config: GPT2Config) -> None:
         inner = config.n_inner or 4 * config.n_embd
-        self.c_fc = Conv1D(inner, config.n_embd)
+        self.c_fc = Conv1D(inner, config.n_embd, activation="gelu_tanh")
         self.c_proj = Conv1D(config.n_embd, inner)
-        self.act = nn.GELU(approximate="tanh")
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(self.act(self.c_fc(x))))  # (B, T, C) to (B, T, 4C) to (B, T, C)
+        return self.dropout(self.c_proj(self.c_fc(x)))  # (B, T, C) to (B, T, 4C) to (B, T, C)
 
 
 class GPT2Block(nn.Module):
@@ -185,13 +189,13 @@ class GPT2Transformer(nn.Module):
 
     def forward(self, tokens: Tensor, cache: GPT2Cache | None = None) -> Tensor:
         if tokens.ndim != 2 or tokens.shape[1] < 1:
-            raise ValueError(f"[GPT2] expected tokens of shape (B, T) with T of at least 1, got {tokens.shape}")
+            raise ValueError(f"[GPT2Transformer] expected tokens of shape (B, T) with T of at least 1, got {tokens.shape}")
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]
         room = self.config.n_positions if cache is None else min(self.config.n_positions, cache.capacity)
         if end > room:
             already = f" after {start} in the cache" if start else ""
-            raise ValueError(f"[GPT2] the context holds {room} tokens, got {tokens.shape[1]}{already}")
+            raise ValueError(f"[GPT2Transformer] the context holds {room} tokens, got {tokens.shape[1]}{already}")
         x = self.drop(self.wte(tokens) + self.wpe(ops.arange(start, end)))  # (B, T, C) + (T, C)
         for i, block in enumerate(self.h):
             x = block(x, cache, i)

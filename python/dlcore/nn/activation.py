@@ -85,7 +85,8 @@ class Softplus(Module):
         self.beta, self.threshold = beta, threshold
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.softplus(x, self.beta, self.threshold)
+        y = ops.softplus(x) if self.beta == 1 else ops.softplus(x * self.beta) / self.beta
+        return ops.where(x * self.beta > self.threshold, x, y)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"

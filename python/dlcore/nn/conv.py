@@ -89,7 +89,9 @@ class Conv2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _check_image(self, x, self.in_channels)
-        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        batch = x if x.ndim == 4 else x.unsqueeze(0)
+        y = ops.conv2d(batch, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return y if x.ndim == 4 else y.squeeze(0)
 
     def multiply_adds(self, args: tuple[Any, ...], output: Any) -> int:
         return output.numel() * math.prod(self.weight.shape[1:])
