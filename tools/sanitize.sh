@@ -22,7 +22,8 @@ esac
 cmake -S . -B "$build" -DDLCORE_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 "${options[@]}" "$@"
 cmake --build "$build" --parallel "$(nproc)"
 
-export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=die_after_fork=0
+# The tests ask for more memory than there is, on purpose, and fork.
+export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allocator_may_return_null=1 TSAN_OPTIONS=die_after_fork=0
 "$build/tests/cpp/core_tests" --gtest_brief=1
 "$build/tests/cpp/kernel_tests" --gtest_brief=1
 
@@ -34,7 +35,7 @@ if [ "$kind" = address ]; then
   cp -r python/dlcore "$build/package/"
   rm -f "$build"/package/dlcore/_C*.so
   cmake --install "$build" --prefix "$build/package" --component Unspecified > /dev/null
-  LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so.6)" ASAN_OPTIONS=detect_leaks=0 \
+  LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so.6)" ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 \
     PYTHONPATH=$build/package "$python" -m pytest -q -p no:cacheprovider \
     tests/ops/test_values.py tests/ops/test_layouts.py tests/ops/test_errors.py tests/ops/test_dtypes.py \
     tests/ops/test_gradients.py tests/test_interchange.py

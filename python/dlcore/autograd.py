@@ -284,20 +284,21 @@ def run_backward(
 ) -> list[Tensor | None]:
     """Propagates from `outputs`; accumulates into leaves, or returns the gradients of `inputs` where they are given."""
     retain = create_graph if retain_graph is None else retain_graph
-    wanted = None
+    wanted: dict[Any, int] | None = None
+    places: list[int] = []  # the same input may be asked for twice
     if inputs is not None:
         wanted = {}
         for i, x in enumerate(inputs):
             edge = edge_of(x)
             if edge is None:
                 raise RuntimeError(f"[{op}] input {i} of shape {x.shape} does not require a gradient")
-            wanted[edge if isinstance(edge, tuple) else id(edge)] = i
+            places.append(wanted.setdefault(edge if isinstance(edge, tuple) else id(edge), i))
     engine = _Engine(retain, create_graph, wanted)
     with enable_grad() if create_graph else no_grad():
         for edge, dy in _seeds(outputs, gradients, op):
             engine.send(edge, dy, owned=False)
         engine.run()
-    return [engine.found.get(i) for i in range(len(inputs))] if inputs is not None else []
+    return [engine.found.get(i) for i in places]
 
 
 def grad(

@@ -55,7 +55,7 @@ def gradcheck(
             change = np.abs(first - again[pair]).max(initial=0.0)
             if not change <= nondet_tol:
                 raise GradcheckError(
-                    f"[gradcheck] the gradient of {_name(pair)} differs by {change:.3g} between two runs"
+                    f"[gradcheck] the gradient of {_name(pair)} differs by {change:.3g} in two runs"
                 )
         for j, numeric in _numeric_jacobians(func, args, checked, eps):
             for i, expected in enumerate(numeric):
