@@ -282,7 +282,7 @@ Tensor binary_in_place(const BinaryOp& op, const Tensor& self, py::handle object
     order = row_major(self.ndim());
     const Tensor y = Tensor::empty(self.shape(), dtype);
     run_binary(op, in, dtype, order, y);
-    copy_into(y, self);
+    copy_into(y, self, name.c_str());
   }
   return self;
 }

@@ -270,12 +270,18 @@ def minimum(a: Any, b: Any) -> Tensor:
     return _Minimum.apply(value_of(a), value_of(b))
 
 
-def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     """`a` where the bool tensor `condition` is True, else `b`; all three broadcast.
 
+    With the condition alone: the indices where it is not zero, one vector per dimension, as `nonzero(as_tuple=True)`.
+
     Raises:
-        TypeError: the condition is not bool.
+        TypeError: the condition is not bool, or only one of `a` and `b` is given.
     """
+    if a is None and b is None:
+        return ops.nonzero(condition, as_tuple=True)
+    if a is None or b is None:
+        raise TypeError("[where] expected both a and b, or neither")
     return _Where.apply(value_of(condition), value_of(a), value_of(b))
 
 

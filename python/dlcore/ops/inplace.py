@@ -14,11 +14,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dlcore import _C, ops
+from dlcore import _C
 from dlcore.autograd import Function, next_sequence
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
+from dlcore.ops.elementwise import (
+    add,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    div,
+    floor_divide,
+    mul,
+    pow,
+    remainder,
+    sub,
+    value_of,
+)
 from dlcore.ops.shape import sum_to
+from dlcore.ops.unary import clamp
 from dlcore.state import state
 
 if TYPE_CHECKING:
@@ -239,6 +253,35 @@ def zero_(x: Tensor) -> Tensor:
     return assign(x, 0, "zero_")
 
 
+def _written(kernel: Callable[[Tensor, Any], None], compute: Callable[[Tensor, Any], Tensor], name: str) -> Any:
+    """x[...] = compute(x, other): by `kernel`, straight into the memory, where nothing is recorded."""
+
+    def method(self: Any, other: Any) -> Any:
+        other = value_of(other)
+        if not isinstance(other, (_C.Tensor, int, float)):
+            return NotImplemented
+        if state.grad_enabled and (self.requires_grad or (isinstance(other, _C.Tensor) and other.requires_grad)):
+            return change(self, name, compute, other)
+        kernel(self, other)
+        return self
+
+    method.__name__ = name
+    return method
+
+
+def _method(operator: Any, formula: str) -> Any:
+    """The named form of an operator, which has nobody else to ask where it does not know the operand."""
+
+    def method(self: Any, other: Any) -> Tensor:
+        result = operator(self, other)
+        if result is NotImplemented:
+            raise TypeError(f"[{operator.__name__}] expected a tensor or a number, got {type(other).__name__}")
+        return result
+
+    method.__name__, method.__doc__ = operator.__name__, formula
+    return method
+
+
 class InplaceMethods:
     """Changes of a tensor's own memory; all return the tensor. See `dlcore.ops.inplace` for gradients and views."""
 
@@ -248,41 +291,32 @@ class InplaceMethods:
     fill_ = fill_
     zero_ = zero_
 
+    __iadd__ = _written(_C.add_, add, "add_")
+    __isub__ = _written(_C.sub_, sub, "sub_")
+    __imul__ = _written(_C.mul_, mul, "mul_")
+    __itruediv__ = _written(_C.div_, div, "div_")
+    __ifloordiv__ = _written(_C.floor_divide_, floor_divide, "floor_divide_")
+    __imod__ = _written(_C.remainder_, remainder, "remainder_")
+    __ipow__ = _written(_C.pow_, pow, "pow_")
+    __iand__ = _written(_C.bitwise_and_, bitwise_and, "bitwise_and_")
+    __ior__ = _written(_C.bitwise_or_, bitwise_or, "bitwise_or_")
+    __ixor__ = _written(_C.bitwise_xor_, bitwise_xor, "bitwise_xor_")
+
+    _add, _sub = _method(__iadd__, "self += other."), _method(__isub__, "self -= other.")
+    mul_ = _method(__imul__, "self *= other.")
+    div_ = _method(__itruediv__, "self /= other.")
+    floor_divide_ = _method(__ifloordiv__, "self //= other.")
+    remainder_ = _method(__imod__, "self %= other.")
+    pow_ = _method(__ipow__, "self **= other.")
+
     def add_(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
         """self += alpha * other."""
-        return change(self, "add_", ops.add, other if alpha == 1 else other * alpha)
+        return self._add(other if alpha == 1 else other * alpha)
 
     def sub_(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
         """self -= alpha * other."""
-        return change(self, "sub_", ops.sub, other if alpha == 1 else other * alpha)
-
-    def mul_(self: Any, other: Any) -> Tensor:
-        """self *= other."""
-        return change(self, "mul_", ops.mul, other)
-
-    def div_(self: Any, other: Any) -> Tensor:
-        """self /= other."""
-        return change(self, "div_", ops.div, other)
-
-    def pow_(self: Any, exponent: Any) -> Tensor:
-        """self **= exponent."""
-        return change(self, "pow_", ops.pow, exponent)
+        return self._sub(other if alpha == 1 else other * alpha)
 
     def clamp_(self: Any, min: Any = None, max: Any = None) -> Tensor:
         """Limits the elements to [min, max]."""
-        return change(self, "clamp_", ops.clamp, min, max)
-
-    def __iadd__(self: Any, other: Any) -> Tensor:
-        return change(self, "add_", ops.add, other)
-
-    def __isub__(self: Any, other: Any) -> Tensor:
-        return change(self, "sub_", ops.sub, other)
-
-    def __imul__(self: Any, other: Any) -> Tensor:
-        return change(self, "mul_", ops.mul, other)
-
-    def __itruediv__(self: Any, other: Any) -> Tensor:
-        return change(self, "div_", ops.div, other)
-
-    def __ipow__(self: Any, other: Any) -> Tensor:
-        return change(self, "pow_", ops.pow, other)
+        return change(self, "clamp_", clamp, min, max)
