@@ -27,9 +27,11 @@ from dlcore.ops.norm import NormMethods
 from dlcore.ops.pool import PoolMethods
 from dlcore.ops.random import RandomMethods
 from dlcore.ops.reduce import ReduceMethods
+from dlcore.ops.repeat import RepeatMethods
 from dlcore.ops.shape import ShapeMethods
 from dlcore.ops.softmax import SoftmaxMethods
 from dlcore.ops.sort import SortMethods
+from dlcore.ops.triangle import TriangleMethods
 from dlcore.ops.unary import UnaryMethods
 
 __all__ = ["Tensor"]
@@ -55,6 +57,8 @@ class Tensor(
     GatherMethods,
     InplaceMethods,
     MaskMethods,
+    RepeatMethods,
+    TriangleMethods,
     JoinMethods,
     SortMethods,
     _C.Tensor,

@@ -17,7 +17,9 @@ from dlcore.ops.norm import *
 from dlcore.ops.pool import *
 from dlcore.ops.random import *
 from dlcore.ops.reduce import *
+from dlcore.ops.repeat import *
 from dlcore.ops.shape import *
 from dlcore.ops.softmax import *
 from dlcore.ops.sort import *
+from dlcore.ops.triangle import *
 from dlcore.ops.unary import *

@@ -10,7 +10,7 @@ from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
 from dlcore.ops.inplace import change
 from dlcore.ops.join import pad
-from dlcore.ops.shape import broadcast_to, sum_to
+from dlcore.ops.shape import axis_of, broadcast_to, sum_to
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -89,14 +89,12 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def take_along_dim(x: Tensor, index: Tensor, dim: int) -> Tensor:
     """`gather` after `x` and `index` were broadcast together in all dimensions but `dim`: takes what argsort gives."""
-    if not -x.ndim <= dim < x.ndim:
-        raise IndexError(f"[take_along_dim] axis {dim} is out of range for shape {x.shape}")
+    axis = axis_of(dim, x, "take_along_dim")
     if index.ndim != x.ndim:
         raise ValueError(
             f"[take_along_dim] the index must have as many dimensions as the tensor, got shapes {index.shape} "
             f"and {x.shape}"
         )
-    axis = dim % x.ndim
 
     def without(shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:axis], 1, *shape[axis + 1 :])

@@ -13,7 +13,7 @@ from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
 from dlcore.ops.inplace import assign, change
 from dlcore.ops.mask import read_rows, write_rows
-from dlcore.ops.shape import sum_to
+from dlcore.ops.shape import axis_of, sum_to
 from dlcore.state import state
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ def look_at(x: Tensor, look: Callable[[Tensor], Tensor]) -> Tensor:
     if state.grad_enabled:
         y._set_base(x)
     return y
+
+
+def place(x: Tensor, shape: tuple[int, ...], look: Callable[[Tensor], Tensor]) -> Tensor:
+    """Zeros of a shape, but for `x` in the elements that `look` shows."""
+    return _Place.apply(x, shape, look)
 
 
 class Picks(NamedTuple):
@@ -123,7 +128,7 @@ class _Write(Function):
 
 
 def _as_index(item: Any, position: int) -> Any:
-    """An item of a key: slices, None, Ellipsis and integers as they are, others as tensors of integers or bools."""
+    """An item of a key: slices, None, Ellipsis and integers as they are, else a tensor of integers or bools."""
     if item is None or item is ... or isinstance(item, slice):
         return item
     if isinstance(item, _C.Tensor):
@@ -173,7 +178,10 @@ def _mask_indices(mask: Tensor, x: Tensor, axis: int, position: int) -> tuple[Te
 
 
 def _parse(x: Tensor, items: list[Any]) -> tuple[tuple[Any, ...], Picks]:
-    """A key for a view in which the indexed dimensions are whole, and the picks in that view."""
+    """A key for a view in which the indexed dimensions are whole, and the picks in that view.
+
+    The shape of indices that all stand side by side takes their place; otherwise it comes first.
+    """
     used = sum(i.ndim if _is_mask(i) else i is not None and i is not ... for i in items)
     if sum(i is ... for i in items) > 1:
         raise IndexError("[index] an index holds at most one Ellipsis")
@@ -182,7 +190,7 @@ def _parse(x: Tensor, items: list[Any]) -> tuple[tuple[Any, ...], Picks]:
     view_key: list[Any] = []
     dims: list[int] = []
     indices: list[Tensor] = []
-    groups, in_group = 0, False  # of neighbouring indices: a single group's shape stays in its place, else it comes first
+    groups, in_group = 0, False  # of neighbouring indices: the shape of a single group stays in its place
     axis = 0  # the dimension of x that comes next
     for position, item in enumerate(items):
         picks: tuple[Tensor, ...] = ()
@@ -285,11 +293,9 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
 
 
 def _along(x: Tensor, dim: int, index: Tensor, op: str) -> Picks:
-    if not -x.ndim <= dim < x.ndim:
-        raise IndexError(f"[{op}] axis {dim} is out of range for shape {x.shape}")
+    axis = axis_of(dim, x, op)
     if index.ndim != 1:
         raise ValueError(f"[{op}] expected a vector of indices, got shape {index.shape}")
-    axis = dim % x.ndim
     return Picks((axis,), (index,), axis)
 
 

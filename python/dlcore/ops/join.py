@@ -10,7 +10,7 @@ from dlcore import _C
 from dlcore.autograd import Function, View
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
-from dlcore.ops.shape import reshape
+from dlcore.ops.shape import axis_of, reshape
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -128,7 +128,7 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Ten
     Raises:
         ValueError: sizes that are negative or do not add up.
     """
-    axis = _axis(dim, x, "split")
+    axis = axis_of(dim, x, "split")
     n = x.shape[axis]
     if isinstance(split_size, int):
         if split_size < 0 or (split_size == 0 and n > 0):
@@ -148,13 +148,13 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` parts of `x` along `dim`, of one size but for the last."""
     if chunks < 1:
         raise ValueError(f"[chunk] chunks must be positive, got {chunks}")
-    n = x.shape[_axis(dim, x, "chunk")]
+    n = x.shape[axis_of(dim, x, "chunk")]
     return split(x, -(-n // chunks), dim) if n else split(x, [0] * chunks, dim)
 
 
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of `x` at every index along `dim`, which goes away."""
-    return _Unbind.apply(x, _axis(dim, x, "unbind"))
+    return _Unbind.apply(x, axis_of(dim, x, "unbind"))
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -185,12 +185,6 @@ def pad(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
         )
     untouched = (0,) * (x.ndim - len(pad) // 2)
     return _Pad.apply(x, untouched + tuple(pad[0::2])[::-1], untouched + tuple(pad[1::2])[::-1], value)
-
-
-def _axis(dim: int, x: Tensor, op: str) -> int:
-    if not -x.ndim <= dim < x.ndim:
-        raise IndexError(f"[{op}] axis {dim} is out of range for shape {x.shape}")
-    return dim % x.ndim
 
 
 class JoinMethods:

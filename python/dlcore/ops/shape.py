@@ -101,7 +101,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Merges dimensions `start_dim` to `end_dim`, both included, into one."""
     if x.ndim == 0:
         return reshape(x, (1,))
-    first, last = _axis(start_dim, x, "flatten"), _axis(end_dim, x, "flatten")
+    first, last = axis_of(start_dim, x, "flatten"), axis_of(end_dim, x, "flatten")
     if first > last:
         raise ValueError(f"[flatten] start_dim {start_dim} comes after end_dim {end_dim} for shape {x.shape}")
     merged = 1
@@ -122,7 +122,7 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 
 def movedim(x: Tensor, source: int, destination: int) -> Tensor:
     """One axis moved to another place, the rest in order, as a view."""
-    source, destination = _axis(source, x, "movedim"), _axis(destination, x, "movedim")
+    source, destination = axis_of(source, x, "movedim"), axis_of(destination, x, "movedim")
     axes = [i for i in range(x.ndim) if i != source]
     axes.insert(destination, source)
     return permute(x, axes)
@@ -142,7 +142,7 @@ def squeeze(x: Tensor, dim: int | None = None) -> Tensor:
     """Removes axis `dim` where its size is 1, or all axes of size 1, as a view."""
     if dim is None:
         return reshape(x, tuple(size for size in x.shape if size != 1))
-    axis = _axis(dim, x, "squeeze")
+    axis = axis_of(dim, x, "squeeze")
     return reshape(x, (*x.shape[:axis], *x.shape[axis + 1 :])) if x.shape[axis] == 1 else x
 
 
@@ -163,7 +163,8 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return reshape(ops.sum(x, axes), shape)
 
 
-def _axis(dim: int, x: Tensor, op: str) -> int:
+def axis_of(dim: int, x: Tensor, op: str) -> int:
+    """The dimension that `dim` names, counted from the front; IndexError where `x` has none."""
     if not -x.ndim <= dim < x.ndim:
         raise IndexError(f"[{op}] axis {dim} is out of range for shape {x.shape}")
     return dim % x.ndim
