@@ -1,0 +1,162 @@
+"""Every operation against PyTorch, from the same opcases: shapes and dtypes in the same dtype, values and gradients
+against PyTorch's in float64 on the same numbers, within the case's own tolerance."""
+
+import math
+import warnings
+
+import pytest
+import torch
+
+import dlcore as dl
+from dlcore import _C
+from tests.ops.test_gradients import scale_of
+from tests.ops.walk import (
+    CASES,
+    Call,
+    assert_close,
+    assert_equal,
+    cotangents,
+    differentiable_outputs,
+    exact64,
+    outputs_of,
+    some,
+)
+from tests.parity.torch_side import NoCounterpart, counterpart, to_numpy, to_torch, translated
+
+# Random numbers come from another generator: shapes and dtypes are compared, not values.
+RANDOM = set("rand randn normal rand_like randn_like randint randperm bernoulli multinomial dropout uniform".split())
+
+# Operations of our own: no PyTorch function does this. The float64 reference of the opcase is their judge.
+OURS: dict[str, str] = {}
+
+# Cases, or "case" and the argument text of one sample, in which we mean to differ, with the reason.
+DIFFERENT = {
+    "sign": "sign(NaN) is NaN, as in NumPy; PyTorch gives 0",
+    "sub:bool": "differences of booleans are refused by PyTorch",
+    "matmul:mixed": "PyTorch refuses operands of different dtypes, which we promote",
+    "gelu: array(16,)": "gelu(-inf) is its limit -0; PyTorch gives NaN",
+    "gelu: array(13,)": "the far negative tail is accurate; PyTorch rounds it to 0",
+    "gelu:tanh: array(16,), 'tanh'": "gelu(-inf) is its limit -0; PyTorch gives NaN",
+    "silu: array(16,)": "silu(-inf) is its limit -0; PyTorch gives NaN",
+    "arange: 3, 1": "an empty range, as in NumPy and Python; PyTorch refuses it",
+}
+
+# Differentiable here and not in PyTorch: differences are the judge of these gradients.
+NO_GRADIENT = {"remainder:number": "PyTorch has no derivative with respect to the divisor"}
+
+
+def different(case, sample):
+    return case.name in DIFFERENT or f"{case.name}: {sample!r}" in DIFFERENT
+
+
+COMPARED = [c for c in CASES if c.name.split(":")[0] not in OURS and c.name not in DIFFERENT]
+
+
+def run_torch(call, tensors):
+    args, kwargs = call.rebuild(tensors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside PyTorch
+        return outputs_of(translated(call.case.op)(*args, **kwargs))
+
+
+@pytest.mark.parametrize("case", COMPARED, ids=lambda c: c.name)
+def test_values(case):
+    for dtype in [d for d in ("float32", "bfloat16") if d in case.dtypes] or case.dtypes:
+        for sample in (*some(case.samples, 12), *case.edges):
+            if not different(case, sample):
+                compare_values(Call(case, sample, dtype))
+
+
+def compare_values(call):
+    ours = outputs_of(call.run(call.tensors()))
+    same = run_torch(call, [to_torch(a, call.dtype) for a in call.arrays])
+    exact = run_torch(call, [to_torch(a, "float64") for a in call.arrays])
+    assert len(ours) == len(same), f"{call}: {len(ours)} outputs, PyTorch gives {len(same)}"
+    magnitudes = call.magnitude(call.reference())
+    for i, (y, s, e, m) in enumerate(zip(ours, same, exact, magnitudes, strict=True)):
+        where = f"{call}, output {i}, against PyTorch"
+        values, expected = exact64(y), to_numpy(e)
+        assert values.shape == expected.shape, f"{where}: shape {values.shape}, PyTorch gives {expected.shape}"
+        if isinstance(y, _C.Tensor):
+            name = str(s.dtype).removeprefix("torch.")
+            assert y.dtype.name == name, f"{where}: {y.dtype.name}, PyTorch gives {name}"
+        if call.case.name.split(":")[0] in RANDOM:
+            continue
+        if expected.dtype.kind in "biu":
+            assert_equal(values, to_numpy(s), where)
+        else:
+            assert_close(values, expected, m, call.case.eps.forward, y.dtype.name, where)
+
+
+DIFFERENTIABLE = [
+    c for c in COMPARED if c.gradient and c.name.split(":")[0] not in RANDOM and c.name not in NO_GRADIENT
+]
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)
+def test_gradients(case):
+    for dtype in [d for d in ("float32", "bfloat16") if d in case.dtypes] or case.dtypes:
+        for sample in some(case.samples, 6):
+            call = Call(case, sample, dtype)
+            if any(call.grads) and not different(case, sample):
+                compare_gradients(call)
+
+
+def compare_gradients(call):
+    ours = [t.requires_grad_() if g else t for t, g in zip(call.tensors(), call.grads, strict=True)]
+    theirs = [to_torch(a, "float64").requires_grad_(bool(g)) for a, g in zip(call.arrays, call.grads, strict=True)]
+    outputs = differentiable_outputs(call.run(ours))
+    seeds = cotangents(outputs, call.dtype)
+    got = dl.grad(outputs, [t for t, g in zip(ours, call.grads, strict=True) if g], seeds, allow_unused=True)
+    expected = torch.autograd.grad(
+        [y for y in run_torch(call, theirs) if isinstance(y, torch.Tensor) and y.requires_grad],
+        [t for t, g in zip(theirs, call.grads, strict=True) if g],
+        [torch.from_numpy(exact64(v)) for v in seeds],
+        allow_unused=True,
+    )
+    for i, (g, e) in enumerate(zip(got, expected, strict=True)):
+        assert (g is None) == (e is None), f"{call}: gradient {i} is {'missing' if g is None else 'not in PyTorch'}"
+        if g is not None and math.prod(g.shape):
+            e = to_numpy(e)
+            assert_close(
+                exact64(g), e, scale_of(e), call.case.eps.backward, g.dtype.name, f"{call}, gradient {i}, PyTorch's"
+            )
+
+
+def test_every_exception_is_still_one():
+    """An entry whose operation or case is gone, or now agrees, must go too."""
+    public = {c.name.split(":")[0] for c in CASES}
+    assert set(OURS) <= public, set(OURS) - public
+    for name in DIFFERENT:
+        cases = [c for c in CASES if c.name == name.partition(": ")[0] or c.name == name]
+        assert cases, f"{name} is no case"
+        samples = [s for c in cases for s in (*c.samples, *c.edges) if name == c.name or name == f"{c.name}: {s!r}"]
+        assert any(disagrees(Call(c, s, c.dtypes[0])) for c in cases for s in samples), f"{name} agrees with PyTorch"
+
+
+def disagrees(call):
+    try:
+        compare_values(call)
+    except (AssertionError, NoCounterpart, RuntimeError, TypeError):
+        return True
+    return False
+
+
+PAIRS = ["bool", "uint8", "int32", "int64", "bfloat16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("a", PAIRS)
+@pytest.mark.parametrize("b", [*PAIRS, "a bool", "an int", "a float"])
+@pytest.mark.parametrize("op", ["add", "mul", "div", "maximum", "eq", "where"])
+def test_dtypes_of_pairs(op, a, b):
+    """Promotion as in PyTorch, plain numbers included."""
+    numbers = {"a bool": True, "an int": 3, "a float": 2.5}
+    x, tx = dl.ones((2,), dtype=a), torch.ones((2,), dtype=getattr(torch, a))
+    y = numbers[b] if b in numbers else dl.ones((2,), dtype=b)
+    ty = numbers[b] if b in numbers else torch.ones((2,), dtype=getattr(torch, b))
+    if op == "where":
+        ours = dl.where(dl.ones((2,), dtype="bool"), x, y)
+        theirs = torch.where(torch.ones((2,), dtype=torch.bool), tx, ty)
+    else:
+        ours, theirs = getattr(dl, op)(x, y), counterpart(op)(tx, ty)
+    assert ours.dtype.name == str(theirs.dtype).removeprefix("torch.")

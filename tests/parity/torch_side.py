@@ -1,0 +1,115 @@
+"""Runs an opcase on PyTorch: names and argument order are the same by design, so the case's own call is made with
+`torch` in the place of `dlcore`. Where a name has no counterpart, COUNTERPARTS spells one out."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import dlcore as dl
+from dlcore import _C
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+}
+
+
+def _linear(x: Any, w: Any, b: Any = None, activation: str | None = None) -> Any:
+    y = F.linear(x, w, b)
+    if activation is None:
+        return y
+    return F.gelu(y, approximate="tanh") if activation == "gelu_tanh" else getattr(F, activation)(y)
+
+
+# What PyTorch calls otherwise, offers only as a method, or lacks a fused form of.
+COUNTERPARTS: dict[str, Callable[..., Any]] = {
+    "cast": lambda x, dtype: x.to(dtype),
+    "contiguous": torch.Tensor.contiguous,
+    "view": torch.Tensor.view,
+    "expand": torch.Tensor.expand,
+    "sum_to": lambda x, shape: x.sum_to_size(shape),
+    "tensor": lambda data, dtype=None: torch.tensor(data, dtype=dtype),
+    "dropout": F.dropout,
+    "gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),
+    "linear": _linear,
+}
+
+
+class NoCounterpart(Exception):
+    """PyTorch has no function of that name."""
+
+
+class _Torch:
+    """Stands for the module `dlcore` inside a case's own code."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in DTYPES or name == "bool_":
+            return DTYPES[name.rstrip("_")]
+        return counterpart(name)
+
+
+def counterpart(name: str) -> Callable[..., Any]:
+    places = (place for place in (torch, F, torch.Tensor, torch.special) if hasattr(place, name))
+    found = COUNTERPARTS.get(name) or getattr(next(places, None), name, None)
+    if found is None:
+        raise NoCounterpart(name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tuple(map(_argument, args)), {k: _argument(v) for k, v in kwargs.items()}
+        try:
+            return found(*args, **kwargs)
+        except TypeError:  # many functions take no plain number where they take a tensor
+            if not any(isinstance(a, (bool, int, float)) for a in args):
+                raise
+            return found(*[torch.tensor(a) if isinstance(a, (bool, int, float)) else a for a in args], **kwargs)
+
+    return call
+
+
+def translated(value: Any) -> Any:
+    """The case's function with dlcore replaced by torch, also where it was captured by a closure."""
+    if value is dl:
+        return _Torch()
+    if isinstance(value, _C.dtype):
+        return DTYPES[value.name]
+    if not isinstance(value, types.FunctionType):
+        return value
+    if (value.__module__ or "").startswith("dlcore"):
+        return counterpart(value.__name__)
+    names = {k: translated(v) for k, v in value.__globals__.items() if k in value.__code__.co_names}
+    cells = tuple(types.CellType(translated(c.cell_contents)) for c in value.__closure__ or ())
+    made = types.FunctionType(
+        value.__code__, {**value.__globals__, **names}, value.__name__, value.__defaults__, cells or None
+    )
+    made.__kwdefaults__ = value.__kwdefaults__
+    return made
+
+
+def to_torch(array: np.ndarray, dtype: str) -> torch.Tensor:
+    tensor = torch.from_numpy(np.array(array, order="C"))
+    return tensor.to(DTYPES[dtype]) if array.dtype.kind == "f" else tensor
+
+
+def _argument(value: Any) -> Any:
+    """A dtype of ours, or its name, as torch's."""
+    if isinstance(value, _C.dtype):
+        return DTYPES[value.name]
+    return DTYPES.get(value, value) if isinstance(value, str) else value
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    value = value.detach()
+    return (value.double() if value.is_floating_point() else value).numpy()
