@@ -50,8 +50,8 @@ class TensorDataset(Dataset):
 
     def get_batch(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
         """The rows of each tensor, as tensors."""
-        rows = list(indices)
-        return tuple(ops.tensor(t.numpy()[rows], dtype=t.dtype) for t in self.tensors)
+        rows = ops.tensor(list(indices), dtype=_C.int64)
+        return tuple(ops.index_select(t, 0, rows) for t in self.tensors)
 
 
 class Subset(Dataset):

@@ -189,7 +189,8 @@ class GPT2Transformer(nn.Module):
 
     def forward(self, tokens: Tensor, cache: GPT2Cache | None = None) -> Tensor:
         if tokens.ndim != 2 or tokens.shape[1] < 1:
-            raise ValueError(f"[GPT2Transformer] expected tokens of shape (B, T) with T of at least 1, got {tokens.shape}")
+            expected = "expected tokens of shape (B, T) with T of at least 1"
+            raise ValueError(f"[GPT2Transformer] {expected}, got {tokens.shape}")
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]
         room = self.config.n_positions if cache is None else min(self.config.n_positions, cache.capacity)
