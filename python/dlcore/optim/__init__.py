@@ -1,0 +1,6 @@
+"""Optimisers and learning rate schedules, by PyTorch's names and formulas."""
+
+from dlcore.optim import lr_scheduler as lr_scheduler
+from dlcore.optim.adam import *
+from dlcore.optim.optimizer import *
+from dlcore.optim.sgd import *
