@@ -1,0 +1,63 @@
+// Contracts of the conv family: 2-D convolution (cross-correlation, as in every deep-learning library) and its
+// gradients, NCHW, all tensors contiguous.
+//
+//   y[n, o, i, j] = b[o] + sum_{c, p, q} w[o, c, p, q] * x[n, g * C/groups + c, i * stride_h - pad_h + p * dilation_h,
+//                                                          j * stride_w - pad_w + q * dilation_w]
+//
+// where g = o / (O / groups) and x is 0 outside its plane. Only the padding on top and on the left is given; that at
+// the bottom and on the right follows from OH and OW, which may read any number of rows past the plane.
+// No output may overlap an input. Sums are in T or wider and their order depends on the shape alone. Any size may be 0,
+// except strides, dilations and groups: an empty sum is 0 (+ b).
+#pragma once
+#include <cstdint>
+
+namespace dl {
+
+struct Conv2dShape {
+  int64_t N, C, H, W;      // x (N, C, H, W)
+  int64_t O, KH, KW;       // w (O, C / groups, KH, KW)
+  int64_t OH, OW;          // y (N, O, OH, OW)
+  int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+};
+
+// y as above; b (O,) or null. workspace: conv2d_workspace() elements.
+template <class T>
+using conv2d_forward_fn = void (*)(const T* x, const T* w, const T* b, T* y, T* workspace, const Conv2dShape* shape);
+
+// dx[n, c, ...] = sum over every y element that read it of dy * w, the adjoint of forward in x; also the transposed
+// convolution of dy, to which b (C,) or null is added. workspace: conv2d_workspace() elements.
+template <class T>
+using conv2d_input_gradient_fn = void (*)(const T* dy, const T* w, const T* b, T* dx, T* workspace,
+                                          const Conv2dShape* shape);
+
+// dw[o, c, p, q] = sum_{n, i, j} dy[n, o, i, j] * (the x that w[o, c, p, q] met there).
+// workspace: conv2d_weight_workspace() elements.
+template <class T>
+using conv2d_weight_gradient_fn = void (*)(const T* dy, const T* x, T* dw, T* workspace, const Conv2dShape* shape);
+
+// The weights, reordered for the register tiles.
+static inline int64_t conv2d_workspace(const Conv2dShape& s) { return s.O * (s.C / s.groups) * s.KH * s.KW; }
+
+// The weight gradient is cut into blocks of kWeightRows x kWeightCols of its (C/groups * KH * KW) x (O/groups)
+// transpose. Where that gives few blocks, the pixels are cut as well, and the parts are added in order.
+constexpr int64_t kWeightRows = 168, kWeightCols = 256;
+constexpr int64_t kWeightWorkspace = int64_t{4} << 20;  // at most this many elements of parts
+constexpr double kConvBlockWork = 1.5e6;           // multiply-adds worth a block of their own: ~20 us on an AVX-512 core
+
+static inline int64_t conv2d_weight_splits(const Conv2dShape& s) {
+  const int64_t rows = s.C / s.groups * s.KH * s.KW, cols = s.O / s.groups, pixels = s.N * s.OH * s.OW;
+  const int64_t blocks = s.groups * ((rows + kWeightRows - 1) / kWeightRows) * ((cols + kWeightCols - 1) / kWeightCols);
+  const int64_t size = s.groups * rows * cols;
+  const double work = static_cast<double>(size) * static_cast<double>(pixels) / kConvBlockWork;
+  int64_t splits = blocks ? (work < 16 ? static_cast<int64_t>(work) : 16) / blocks : 1;
+  if (splits > (pixels + 255) / 256) splits = (pixels + 255) / 256;  // a step of the sum takes at most 256 pixels
+  if (size && splits > kWeightWorkspace / size) splits = kWeightWorkspace / size;
+  return splits < 1 ? 1 : splits;
+}
+
+static inline int64_t conv2d_weight_workspace(const Conv2dShape& s) {
+  const int64_t splits = conv2d_weight_splits(s);
+  return splits > 1 ? splits * conv2d_workspace(s) : 0;
+}
+
+}  // namespace dl

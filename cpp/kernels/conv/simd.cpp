@@ -1,0 +1,43 @@
+#include "dispatch/kernel.h"
+#include "kernels/conv/implicit.h"
+#include "kernels/conv/weight_gradient.h"
+
+namespace dl {
+namespace {
+
+template <class T>
+void conv2d_forward(const T* x, const T* w, const T* b, T* y, T* workspace, const Conv2dShape* shape) {
+  Gather<T> job = forward_gather(x, w, b, y, workspace, *shape);
+  flatten_pointwise(job);
+  if (job.N * job.grid() <= kInPlacePixels) job.weights = nullptr;
+  implicit_gemm(job);
+}
+
+template <class T>
+void conv2d_input_gradient(const T* dy, const T* w, const T* b, T* dx, T* workspace, const Conv2dShape* shape) {
+  const Conv2dShape& s = *shape;
+  T* weights = workspace;
+  for (int64_t i = 0; i < min_of(s.stride_h, s.H); ++i)
+    for (int64_t j = 0; j < min_of(s.stride_w, s.W); ++j) {
+      Gather<T> job = gradient_gather(dy, w, b, dx, weights, s, i, j);
+      flatten_pointwise(job);
+      implicit_gemm(job);
+    }
+}
+
+template <class T>
+void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T* workspace, const Conv2dShape* shape) {
+  Gather<T> job = forward_gather<T>(x, nullptr, nullptr, nullptr, nullptr, *shape);
+  flatten_pointwise(job);
+  weight_gemm(job, dy, dw, workspace, conv2d_weight_splits(*shape));
+}
+
+DL_REGISTER("conv2d_forward/float32", conv2d_forward, conv2d_forward_fn<float>)
+DL_REGISTER("conv2d_forward/float64", conv2d_forward, conv2d_forward_fn<double>)
+DL_REGISTER("conv2d_input_gradient/float32", conv2d_input_gradient, conv2d_input_gradient_fn<float>)
+DL_REGISTER("conv2d_input_gradient/float64", conv2d_input_gradient, conv2d_input_gradient_fn<double>)
+DL_REGISTER("conv2d_weight_gradient/float32", conv2d_weight_gradient, conv2d_weight_gradient_fn<float>)
+DL_REGISTER("conv2d_weight_gradient/float64", conv2d_weight_gradient, conv2d_weight_gradient_fn<double>)
+
+}  // namespace
+}  // namespace dl
