@@ -168,5 +168,18 @@ template <class T> int64_t runs_of(const Gather<T>& job, int64_t begin, int64_t 
   return count;
 }
 
+// dw = the sum of its parts, in order.
+template <class T> void add_parts(const T* parts, int64_t splits, int64_t size, T* dw) {
+  using V = Lanes_t<T>;
+  parallel_for(size, max_of(1024, 65536 / splits), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += V::size) {
+      const int64_t n = min_of(V::size, end - i);
+      V sum = load(parts + i, n);
+      for (int64_t s = 1; s < splits; ++s) sum = sum + load(parts + s * size + i, n);
+      store(dw + i, sum, n);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace dl

@@ -76,10 +76,11 @@ template <class T> int64_t row_blocks_of(const Gather<T>& job, int64_t chunks) {
   return max_of(ceil_div(job.M, kBlockMade), min_of(want, job.M / 112));
 }
 
-template <class T> void implicit_gemm(const Gather<T>& job) {
+template <class T> void implicit_gemm(Gather<T> job) {
   const Chunks chunks = chunks_of(job);
   if (job.G * job.M * chunks.count == 0) return;
-  if (job.weights) pack_weights(job);
+  if (job.depth_first && job.N * job.grid() <= kInPlacePixels) job.weights = nullptr;
+  else pack_weights(job);
   const int64_t row_blocks = row_blocks_of(job, chunks.count), panels = row_panels(job.M);
   const double work = static_cast<double>(chunks.pixels * ceil_div(job.M, row_blocks)) * static_cast<double>(job.depth() + 1);
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / work);

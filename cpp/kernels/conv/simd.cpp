@@ -1,16 +1,24 @@
 #include "dispatch/kernel.h"
+#include "kernels/conv/direct.h"
 #include "kernels/conv/implicit.h"
 #include "kernels/conv/weight_gradient.h"
 
 namespace dl {
 namespace {
 
+template <class T> void gather(const Gather<T>& job) {
+  if (prefers_direct(job)) {
+    const DirectPlan plan = direct_plan(job);
+    if (plan.fits) return direct_conv(job, plan);
+  }
+  implicit_gemm(job);
+}
+
 template <class T>
 void conv2d_forward(const T* x, const T* w, const T* b, T* y, T* workspace, const Conv2dShape* shape) {
   Gather<T> job = forward_gather(x, w, b, y, workspace, *shape);
   flatten_pointwise(job);
-  if (job.N * job.grid() <= kInPlacePixels) job.weights = nullptr;
-  implicit_gemm(job);
+  gather(job);
 }
 
 template <class T>
@@ -21,7 +29,7 @@ void conv2d_input_gradient(const T* dy, const T* w, const T* b, T* dx, T* worksp
     for (int64_t j = 0; j < min_of(s.stride_w, s.W); ++j) {
       Gather<T> job = gradient_gather(dy, w, b, dx, weights, s, i, j);
       flatten_pointwise(job);
-      implicit_gemm(job);
+      gather(job);
     }
 }
 
@@ -29,7 +37,12 @@ template <class T>
 void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T* workspace, const Conv2dShape* shape) {
   Gather<T> job = forward_gather<T>(x, nullptr, nullptr, nullptr, nullptr, *shape);
   flatten_pointwise(job);
-  weight_gemm(job, dy, dw, workspace, conv2d_weight_splits(*shape));
+  const int64_t splits = conv2d_weight_splits(*shape);
+  if (job.M <= kDirectWeights) {
+    const DirectPlan plan = direct_plan(job);
+    if (plan.fits) return direct_weight(job, plan, dy, dw, workspace, splits);
+  }
+  weight_gemm(job, dy, dw, workspace, splits);
 }
 
 DL_REGISTER("conv2d_forward/float32", conv2d_forward, conv2d_forward_fn<float>)

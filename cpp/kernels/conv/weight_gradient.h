@@ -69,18 +69,6 @@ void weight_block(const Gather<T>& job, const Chunks& chunks, Unfolder<T>& unfol
   store_transposed(sums, sums_row, rows, m1 - m0, dw + (g * job.M + m0) * K + k0, K);
 }
 
-template <class T> void add_parts(const T* parts, int64_t splits, int64_t size, T* dw) {
-  using V = Lanes_t<T>;
-  parallel_for(size, max_of(1024, 65536 / splits), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i += V::size) {
-      const int64_t n = min_of(V::size, end - i);
-      V sum = load(parts + i, n);
-      for (int64_t s = 1; s < splits; ++s) sum = sum + load(parts + s * size + i, n);
-      store(dw + i, sum, n);
-    }
-  });
-}
-
 template <class T> void weight_gemm(const Gather<T>& job, const T* dy, T* dw, T* workspace, int64_t splits) {
   const Chunks chunks = chunks_of(job);
   const int64_t K = job.depth(), row_blocks = ceil_div(K, kWeightRows), col_blocks = ceil_div(job.M, kWeightCols);
