@@ -131,7 +131,7 @@ def conv2d(
         TypeError: not floating, or not one dtype.
     """
     op = "conv2d"
-    steps, spread = _pair(stride, "stride", op), _pair(dilation, "dilation", op)
+    steps, spread = pair_of(stride, "stride", op), pair_of(dilation, "dilation", op)
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ValueError(f"[conv2d] padding must be 'same', 'valid', a number or a pair, got {padding!r}")
@@ -142,7 +142,7 @@ def conv2d(
             rows, cols = (max(0, d * (k - 1)) for d, k in zip(spread, weight.shape[2:], strict=True))
             sides = (rows // 2, rows - rows // 2, cols // 2, cols - cols // 2)
     else:
-        top, left = _pair(padding, "padding", op)
+        top, left = pair_of(padding, "padding", op)
         sides = (top, top, left, left)
     return _Conv2d.apply(x, weight, bias, _Options(steps, sides, spread, groups))
 
@@ -176,8 +176,8 @@ def conv_transpose2d(
         TypeError: not floating, or not one dtype.
     """
     op = "conv_transpose2d"
-    steps, sides, spread = _pair(stride, "stride", op), _pair(padding, "padding", op), _pair(dilation, "dilation", op)
-    extra = _pair(output_padding, "output_padding", op)
+    steps, sides, spread = pair_of(stride, "stride", op), pair_of(padding, "padding", op), pair_of(dilation, "dilation", op)
+    extra = pair_of(output_padding, "output_padding", op)
     size = (0, 0)
     if x.ndim == 4 and weight.ndim == 4:
         size = tuple(  # type: ignore[assignment]
@@ -198,7 +198,7 @@ def conv_transpose2d(
     return _Conv2dInputGradient.apply(x, weight, bias, size, options, op)
 
 
-def _pair(value: Any, what: str, op: str) -> tuple[int, int]:
+def pair_of(value: Any, what: str, op: str) -> tuple[int, int]:
     """One number for both directions, or (rows, columns)."""
     pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
