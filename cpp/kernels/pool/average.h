@@ -81,12 +81,21 @@ void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape* shape, c
   });
 }
 
+// A plane with one output is one row.
+DL_INLINE Pool2dShape flattened(Pool2dShape s) {
+  if (s.h.out == 1 && s.w.out == 1) {
+    s.w.in *= s.h.in;
+    s.h.in = 1;
+  }
+  return s;
+}
+
 void adaptive_avg_pool2d_forward(const float* x, float* y, const Pool2dShape* shape) {
-  const Pool2dShape& s = *shape;
+  const Pool2dShape s = flattened(*shape);
   const int64_t W = s.w.in, strip = min_of(W, kStripColumns);
   const int64_t work = W * (s.h.in / s.h.out + 2);
   parallel_for(s.planes * s.h.out, max_of(1, kPoolWork / work), [&](int64_t begin, int64_t end) {
-    float* const sums = static_cast<float*>(thread_scratch());
+    float* const scratch = static_cast<float*>(thread_scratch());
     for (int64_t t = begin; t < end; ++t) {
       const int64_t plane = t / s.h.out, i = t % s.h.out;
       const int64_t h0 = adaptive_begin(s.h, i), h1 = adaptive_end(s.h, i);
@@ -95,7 +104,11 @@ void adaptive_avg_pool2d_forward(const float* x, float* y, const Pool2dShape* sh
       fill(to, 0.0f, s.w.out);
       for (int64_t c0 = 0; c0 < W; c0 += strip) {
         const int64_t c1 = min_of(W, c0 + strip);
-        for (int64_t h = h0; h < h1; ++h) add_row(x + (plane * s.h.in + h) * W + c0, sums, c1 - c0, h == h0);
+        const float* sums = x + (plane * s.h.in + h0) * W + c0;
+        if (h1 - h0 > 1) {
+          for (int64_t h = h0; h < h1; ++h) add_row(x + (plane * s.h.in + h) * W + c0, scratch, c1 - c0, h == h0);
+          sums = scratch;
+        }
         for (int64_t j = c0 * s.w.out / W; j < s.w.out && adaptive_begin(s.w, j) < c1; ++j) {
           const int64_t first = max_of(c0, adaptive_begin(s.w, j)), last = min_of(c1, adaptive_end(s.w, j));
           Vec sum = zero();
@@ -110,7 +123,7 @@ void adaptive_avg_pool2d_forward(const float* x, float* y, const Pool2dShape* sh
 }
 
 void adaptive_avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape* shape) {
-  const Pool2dShape& s = *shape;
+  const Pool2dShape s = flattened(*shape);
   const int64_t H = s.h.in, W = s.w.in;
   parallel_for(s.planes * H, max_of(1, kPoolWork / (W + s.w.out)), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
