@@ -10,7 +10,11 @@ constexpr int64_t kMaxOption = int64_t{1} << 31;
 void check_options(const Dims& v, int n, int64_t least, const char* what, const char* op) {
   DL_CHECK(v.size() == n, "[", op, "] ", what, " takes ", n, " numbers, got ", v);
   for (int64_t a : v)
-    DL_CHECK(least <= a && a < kMaxOption, "[", op, "] ", what, " must be ", least == 1 ? "positive" : "0 or more", " and below 2^31, got ", v);
+    DL_CHECK(least <= a && a < kMaxOption, "[", op, "] ", what, " must be ",
+             least == 1   ? "positive and "
+             : least == 0 ? "0 or more and "
+                          : "",
+             "below 2^31, got ", v);
 }
 
 void check_groups(int64_t groups, const char* op) {
@@ -23,12 +27,14 @@ void check_planes(const Tensor& t, const char* what, const char* layout, const c
 }
 
 void check_same_dtype(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name, const char* op) {
-  DL_CHECK_TYPE(a.dtype() == b.dtype(), "[", op, "] ", a_name, " and ", b_name, " must have one dtype, got ", a.dtype(), " and ", b.dtype());
+  DL_CHECK_TYPE(a.dtype() == b.dtype(), "[", op, "] ", a_name, " and ", b_name, " must have one dtype, got ", a.dtype(),
+                " and ", b.dtype());
 }
 
 void check_bias(const std::optional<Tensor>& b, const Tensor& like, int64_t channels, const char* op) {
   if (!b) return;
-  DL_CHECK(b->shape() == Dims({channels}), "[", op, "] expected bias of shape ", Dims({channels}), ", one number for each channel made, got ", b->shape());
+  DL_CHECK(b->shape() == Dims({channels}), "[", op, "] expected bias of shape ", Dims({channels}),
+           ", one number for each channel made, got ", b->shape());
   check_same_dtype(like, "x", *b, "bias", op);
 }
 
@@ -49,10 +55,12 @@ std::optional<Tensor> cast_optional(const std::optional<Tensor>& t, DType dtype)
 // Pixels that a convolution makes of `size` along one direction.
 int64_t output_size(int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t stride, int64_t dilation,
                     const char* direction, const Tensor& x, const Tensor& w) {
-  DL_CHECK(0 < kernel && kernel < kMaxOption, "[conv2d] the kernel's ", direction, " must be positive and below 2^31, got weight ", w.shape());
+  DL_CHECK(0 < kernel && kernel < kMaxOption, "[conv2d] the kernel's ", direction,
+           " must be positive and below 2^31, got weight ", w.shape());
   const int64_t span = (kernel - 1) * dilation + 1, padded = size + before + after;
-  DL_CHECK(span <= padded, "[conv2d] the kernel's ", direction, " ", kernel, " with dilation ", dilation, " spans ", span,
-           " and does not fit into the input's ", size, " with padding ", before, " + ", after, " (x ", x.shape(), ", weight ", w.shape(), ")");
+  DL_CHECK(span <= padded, "[conv2d] the kernel's ", direction, " ", kernel, " with dilation ", dilation, " spans ",
+           span, " and does not fit into the input's ", size, " with padding ", before, " + ", after, " (x ", x.shape(),
+           ", weight ", w.shape(), ")");
   return (padded - span) / stride + 1;
 }
 
@@ -63,19 +71,24 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
   check_planes(w, "weight", "(O, C / groups, KH, KW)", op);
   check_same_dtype(x, "x", w, "weight", op);
   check_options(stride, 2, 1, "stride", op);
-  check_options(padding, 4, 0, "padding", op);
+  // At the bottom and on the right it may be negative: the gradient of a transposed convolution leaves rows out.
+  check_options(padding, 4, 1 - kMaxOption, "padding", op);
+  check_options({padding[0], padding[2]}, 2, 0, "padding", op);
   check_options(dilation, 2, 1, "dilation", op);
   const int64_t C = x.size(1), O = w.size(0);
   check_groups(groups, op);
-  DL_CHECK(C % groups == 0, "[conv2d] groups must divide the channels of x, got groups ", groups, " and ", C, " channels (x ", x.shape(), ")");
-  DL_CHECK(O % groups == 0, "[conv2d] groups must divide the channels made, got groups ", groups, " and ", O, " channels (weight ", w.shape(), ")");
+  DL_CHECK(C % groups == 0, "[conv2d] groups must divide the channels of x, got groups ", groups, " and ", C,
+           " channels (x ", x.shape(), ")");
+  DL_CHECK(O % groups == 0, "[conv2d] groups must divide the channels made, got groups ", groups, " and ", O,
+           " channels (weight ", w.shape(), ")");
   DL_CHECK(w.size(1) == C / groups, "[conv2d] expected dimension 1 of weight to be ", C / groups, ", the channels of x",
-           groups > 1 ? cat(" over ", groups, " groups") : std::string(), ", got ", w.size(1), " (x ", x.shape(), ", weight ", w.shape(), ")");
+           groups > 1 ? cat(" over ", groups, " groups") : std::string(), ", got ", w.size(1), " (x ", x.shape(),
+           ", weight ", w.shape(), ")");
   check_bias(b, x, O, op);
   const int64_t OH = output_size(x.size(2), padding[0], padding[1], w.size(2), stride[0], dilation[0], "height", x, w);
   const int64_t OW = output_size(x.size(3), padding[2], padding[3], w.size(3), stride[1], dilation[1], "width", x, w);
-  const Conv2dShape s{x.size(0), C, x.size(2), x.size(3), O, w.size(2), w.size(3), OH, OW,
-                      stride[0], stride[1], padding[0], padding[2], dilation[0], dilation[1], groups};
+  const Conv2dShape s{x.size(0), C,         x.size(2), x.size(3),  O,          w.size(2),   w.size(3),   OH,
+                      OW,        stride[0], stride[1], padding[0], padding[2], dilation[0], dilation[1], groups};
 
   const DType dtype = compute_dtype(x.dtype());
   const Tensor xc = cast(x, dtype), wc = cast(w, dtype);
@@ -85,32 +98,35 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_forward_fn<T>> kernel{cat("conv2d_forward/", name(dtype_of<T>())).c_str()};
-    launch(y.numel() * (C / groups) * s.KH * s.KW, [&] {
-      kernel(xc.data<T>(), wc.data<T>(), data_or_null<T>(bc), y.data<T>(), workspace.data<T>(), &s);
-    });
+    launch(y.numel() * (C / groups) * s.KH * s.KW,
+           [&] { kernel(xc.data<T>(), wc.data<T>(), data_or_null<T>(bc), y.data<T>(), workspace.data<T>(), &s); });
   });
   return cast(y, x.dtype());
 }
 
 // What both gradients know: dy (N, O, OH, OW), w (O, C / groups, KH, KW), the rest is given. `padding`: top and left.
-void check_gradient(const Conv2dShape& s, const Dims& stride, const Dims& padding, const Dims& dilation, const char* op) {
+void check_gradient(const Conv2dShape& s, const Dims& stride, const Dims& padding, const Dims& dilation,
+                    const char* op) {
   check_options(stride, 2, 1, "stride", op);
   check_options(padding, 2, 0, "padding", op);
   check_options(dilation, 2, 1, "dilation", op);
-  DL_CHECK(s.O % s.groups == 0 && s.C % s.groups == 0, "[", op, "] groups must divide ", s.C, " and ", s.O, " channels, got ", s.groups);
+  DL_CHECK(s.O % s.groups == 0 && s.C % s.groups == 0, "[", op, "] groups must divide ", s.C, " and ", s.O,
+           " channels, got ", s.groups);
 }
 
 Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& w, const std::optional<Tensor>& b, const Dims& size,
-                             const Dims& stride, const Dims& padding, const Dims& dilation, int64_t groups, const char* op) {
+                             const Dims& stride, const Dims& padding, const Dims& dilation, int64_t groups,
+                             const char* op) {
   check_planes(dy, "x", "(N, C, H, W)", op);
   check_planes(w, "weight", "(C, O / groups, KH, KW)", op);
   check_same_dtype(dy, "x", w, "weight", op);
   check_options(size, 2, 0, "the output size", op);
-  DL_CHECK(dy.size(1) == w.size(0), "[", op, "] expected dimension 0 of weight to be ", dy.size(1), ", the channels of x, got ",
-           w.size(0), " (x ", dy.shape(), ", weight ", w.shape(), ")");
+  DL_CHECK(dy.size(1) == w.size(0), "[", op, "] expected dimension 0 of weight to be ", dy.size(1),
+           ", the channels of x, got ", w.size(0), " (x ", dy.shape(), ", weight ", w.shape(), ")");
   check_groups(groups, op);
-  const Conv2dShape s{dy.size(0), w.size(1) * groups, size[0], size[1], w.size(0), w.size(2), w.size(3), dy.size(2), dy.size(3),
-                      stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups};
+  const Conv2dShape s{dy.size(0), w.size(1) * groups, size[0],     size[1],   w.size(0), w.size(2),
+                      w.size(3),  dy.size(2),         dy.size(3),  stride[0], stride[1], padding[0],
+                      padding[1], dilation[0],        dilation[1], groups};
   check_gradient(s, stride, padding, dilation, op);
   check_bias(b, dy, s.C, op);
 
@@ -122,24 +138,24 @@ Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& w, const std::optio
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_input_gradient_fn<T>> kernel{cat("conv2d_input_gradient/", name(dtype_of<T>())).c_str()};
-    launch(dy.numel() * w.size(1) * s.KH * s.KW + dx.numel(), [&] {
-      kernel(dyc.data<T>(), wc.data<T>(), data_or_null<T>(bc), dx.data<T>(), workspace.data<T>(), &s);
-    });
+    launch(dy.numel() * w.size(1) * s.KH * s.KW + dx.numel(),
+           [&] { kernel(dyc.data<T>(), wc.data<T>(), data_or_null<T>(bc), dx.data<T>(), workspace.data<T>(), &s); });
   });
   return cast(dx, dy.dtype());
 }
 
-Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& size, const Dims& stride, const Dims& padding,
-                              const Dims& dilation, int64_t groups) {
+Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& size, const Dims& stride,
+                              const Dims& padding, const Dims& dilation, int64_t groups) {
   const char* op = "conv2d_weight_gradient";
   check_planes(dy, "dy", "(N, O, OH, OW)", op);
   check_planes(x, "x", "(N, C, H, W)", op);
   check_same_dtype(dy, "dy", x, "x", op);
   check_options(size, 2, 1, "the kernel size", op);
-  DL_CHECK(dy.size(0) == x.size(0), "[", op, "] dy and x must have as many images, got ", dy.shape(), " and ", x.shape());
+  DL_CHECK(dy.size(0) == x.size(0), "[", op, "] dy and x must have as many images, got ", dy.shape(), " and ",
+           x.shape());
   check_groups(groups, op);
-  const Conv2dShape s{x.size(0), x.size(1), x.size(2), x.size(3), dy.size(1), size[0], size[1], dy.size(2), dy.size(3),
-                      stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups};
+  const Conv2dShape s{x.size(0),  x.size(1), x.size(2), x.size(3),  dy.size(1), size[0],     size[1],     dy.size(2),
+                      dy.size(3), stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups};
   check_gradient(s, stride, padding, dilation, op);
 
   const DType dtype = compute_dtype(dy.dtype());
@@ -148,10 +164,10 @@ Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& siz
   const Tensor workspace = Tensor::empty({conv2d_weight_workspace(s)}, dtype);
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
-    static const Kernel<conv2d_weight_gradient_fn<T>> kernel{cat("conv2d_weight_gradient/", name(dtype_of<T>())).c_str()};
-    launch(dy.numel() * (s.C / groups) * s.KH * s.KW, [&] {
-      kernel(dyc.data<T>(), xc.data<T>(), dw.data<T>(), workspace.data<T>(), &s);
-    });
+    static const Kernel<conv2d_weight_gradient_fn<T>> kernel{
+        cat("conv2d_weight_gradient/", name(dtype_of<T>())).c_str()};
+    launch(dy.numel() * (s.C / groups) * s.KH * s.KW,
+           [&] { kernel(dyc.data<T>(), xc.data<T>(), dw.data<T>(), workspace.data<T>(), &s); });
   });
   return cast(dw, dy.dtype());
 }
@@ -161,11 +177,14 @@ Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& siz
 
 DL_BIND(conv) {
   using namespace dl;
-  m.def("conv2d_forward", &conv2d_forward, py::arg("x"), py::arg("w"), py::arg("b"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("groups"), "Convolution; padding is (top, bottom, left, right).");
+  m.def("conv2d_forward", &conv2d_forward, py::arg("x"), py::arg("w"), py::arg("b"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+        "Convolution; padding is (top, bottom, left, right).");
   m.def("conv2d_input_gradient", &conv2d_input_gradient, py::arg("dy"), py::arg("w"), py::arg("b"), py::arg("size"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("op"),
-        "dx of planes of `size`, or the transposed convolution; padding is (top, left); `op` names the caller in errors.");
-  m.def("conv2d_weight_gradient", &conv2d_weight_gradient, py::arg("dy"), py::arg("x"), py::arg("size"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("groups"), "dw of kernels of `size`; padding is (top, left).");
+        "dx of planes of `size`, or the transposed convolution; padding is (top, left); `op` names the caller in "
+        "errors.");
+  m.def("conv2d_weight_gradient", &conv2d_weight_gradient, py::arg("dy"), py::arg("x"), py::arg("size"),
+        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+        "dw of kernels of `size`; padding is (top, left).");
 }

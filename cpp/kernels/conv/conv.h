@@ -14,9 +14,9 @@
 namespace dl {
 
 struct Conv2dShape {
-  int64_t N, C, H, W;      // x (N, C, H, W)
-  int64_t O, KH, KW;       // w (O, C / groups, KH, KW)
-  int64_t OH, OW;          // y (N, O, OH, OW)
+  int64_t N, C, H, W;  // x (N, C, H, W)
+  int64_t O, KH, KW;   // w (O, C / groups, KH, KW)
+  int64_t OH, OW;      // y (N, O, OH, OW)
   int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
 };
 
@@ -26,9 +26,8 @@ using conv2d_forward_fn = void (*)(const T* x, const T* w, const T* b, T* y, T* 
 
 // dx[n, c, ...] = sum over every y element that read it of dy * w, the adjoint of forward in x; also the transposed
 // convolution of dy, to which b (C,) or null is added. workspace: conv2d_workspace() elements.
-template <class T>
-using conv2d_input_gradient_fn = void (*)(const T* dy, const T* w, const T* b, T* dx, T* workspace,
-                                          const Conv2dShape* shape);
+template <class T> using conv2d_input_gradient_fn = void (*)(const T* dy, const T* w, const T* b, T* dx, T* workspace,
+                                                             const Conv2dShape* shape);
 
 // dw[o, c, p, q] = sum_{n, i, j} dy[n, o, i, j] * (the x that w[o, c, p, q] met there).
 // workspace: conv2d_weight_workspace() elements.
@@ -42,7 +41,7 @@ static inline int64_t conv2d_workspace(const Conv2dShape& s) { return s.O * (s.C
 // transpose. Where that gives few blocks, the pixels are cut as well, and the parts are added in order.
 constexpr int64_t kWeightRows = 168, kWeightCols = 256;
 constexpr int64_t kWeightWorkspace = int64_t{4} << 20;  // at most this many elements of parts
-constexpr double kConvBlockWork = 1.5e6;           // multiply-adds worth a block of their own: ~20 us on an AVX-512 core
+constexpr double kConvBlockWork = 1.5e6;  // multiply-adds worth a block of their own: ~20 us on an AVX-512 core
 
 static inline int64_t conv2d_weight_splits(const Conv2dShape& s) {
   const int64_t rows = s.C / s.groups * s.KH * s.KW, cols = s.O / s.groups, pixels = s.N * s.OH * s.OW;

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kDirectMade = 8;       // channels made per group, at most;
 constexpr int64_t kDirectMadeDeep = 32;  // or this many, where a sum of kDirectDeep terms outweighs moving its result
 constexpr int64_t kDirectDeep = 64;
-constexpr int64_t kDirectTerms = 512;    // of the sum at once: their weights stay in the first-level cache
+constexpr int64_t kDirectTerms = 512;            // of the sum at once: their weights stay in the first-level cache
 constexpr int64_t kDirectElements = 128 * 1024;  // of planes and of sums at once, where a row allows it
 
 template <class T> bool prefers_direct(const Gather<T>& job) {
@@ -42,9 +42,8 @@ template <class T> DirectPlan direct_plan(const Gather<T>& job) {
 }
 
 // sums[m * sums_row + q] (+)= the terms of `channels` channels for the positions q < count of the planes.
-template <class T>
-void direct_sums(const T* weights, int64_t K, int64_t M, int64_t k0, int64_t terms, const T* planes, const int32_t* at,
-                 T* sums, int64_t sums_row, int64_t count, bool add) {
+template <class T> void direct_sums(const T* weights, int64_t K, int64_t M, int64_t k0, int64_t terms, const T* planes,
+                                    const int32_t* at, T* sums, int64_t sums_row, int64_t count, bool add) {
   constexpr int L = Lanes_t<T>::size;
   for (int64_t panel = 0; panel < row_panels(M); ++panel) {
     const int64_t r = panel_row(panel, M), R = panel_row(panel + 1, M) - r;
@@ -52,16 +51,16 @@ void direct_sums(const T* weights, int64_t K, int64_t M, int64_t k0, int64_t ter
     for (int64_t q = 0; q < count;) {
       int vectors = most;
       while (vectors > 1 && (vectors / 2) * L >= count - q) vectors /= 2;
-      conv_tile_for<T>(R, vectors)(terms, weights + r * K + k0 * R, 1, R, planes + q, at, sums + r * sums_row + q, sums_row,
-                                   int64_t{vectors} * L, add);
+      conv_tile_for<T>(R, vectors)(terms, weights + r * K + k0 * R, 1, R, planes + q, at, sums + r * sums_row + q,
+                                   sums_row, int64_t{vectors} * L, add);
       q += vectors * L;
     }
   }
 }
 
 // Rows of sums go to the pixels of y that they are for, with the bias.
-template <class T>
-void store_band(const Gather<T>& job, const DirectPlan& plan, int64_t n, int64_t g, int64_t i0, int64_t rows, const T* sums, int64_t sums_row) {
+template <class T> void store_band(const Gather<T>& job, const DirectPlan& plan, int64_t n, int64_t g, int64_t i0,
+                                   int64_t rows, const T* sums, int64_t sums_row) {
   using V = Lanes_t<T>;
   constexpr int L = V::size;
   const int64_t step = job.cols.y_step, width = job.cols.out;
@@ -70,8 +69,8 @@ void store_band(const Gather<T>& job, const DirectPlan& plan, int64_t n, int64_t
     const V shift = broadcast(bias);
     for (int64_t i = 0; i < rows; ++i) {
       const T* from = sums + m * sums_row + i * plan.layout.pitch;
-      T* y = job.y_planes(n, g) + (m * job.rows.y_size + job.rows.y_first + (i0 + i) * job.rows.y_step) * job.cols.y_size +
-             job.cols.y_first;
+      T* y = job.y_planes(n, g) +
+             (m * job.rows.y_size + job.rows.y_first + (i0 + i) * job.rows.y_step) * job.cols.y_size + job.cols.y_first;
       if (step == 1) {
         int64_t j = 0;
         for (; j + L <= width; j += L) store(y + j, load(from + j) + shift);
@@ -89,7 +88,8 @@ template <class T> void direct_conv(const Gather<T>& job, const DirectPlan& plan
   const double work = static_cast<double>(plan.height * plan.layout.pitch) * static_cast<double>(job.M * K);
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / (work + 4096));
   parallel_for(job.N * job.G * plan.bands, max_of(1, grain), [&](int64_t begin, int64_t end) {
-    constexpr int64_t slack = kConvVectorsSingle * Lanes_t<T>::size;  // that the last tile reads and writes past the end
+    constexpr int64_t slack =
+        kConvVectorsSingle * Lanes_t<T>::size;  // that the last tile reads and writes past the end
     int32_t at[kDirectTerms];
     term_offsets(job, plan.layout, plan.channels, at);
     T* const planes = static_cast<T*>(thread_scratch());
@@ -146,10 +146,12 @@ template <class T, int... I> DL_INLINE DotTermsFn<T> dot_terms_for(int64_t terms
 constexpr int64_t kDirectWeights = 4;  // channels made per group, at most, for the weight gradient
 
 // A block owns the terms of plan.channels channels of a group for a part of the images.
-template <class T> void direct_weight(const Gather<T>& job, const DirectPlan& plan, const T* dy, T* dw, T* workspace, int64_t splits) {
+template <class T>
+void direct_weight(const Gather<T>& job, const DirectPlan& plan, const T* dy, T* dw, T* workspace, int64_t splits) {
   const int64_t taps = job.rows.taps * job.cols.taps, K = job.depth(), grid = job.grid();
   const int64_t pieces = ceil_div(job.C, plan.channels);
-  const double work = static_cast<double>(job.N * grid) / static_cast<double>(splits) * static_cast<double>(job.M * plan.channels * taps);
+  const double work = static_cast<double>(job.N * grid) / static_cast<double>(splits) *
+                      static_cast<double>(job.M * plan.channels * taps);
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / (work + 4096));
   parallel_for(splits * job.G * pieces, max_of(1, grain), [&](int64_t begin, int64_t end) {
     int32_t at[kDirectTerms];
@@ -169,8 +171,8 @@ template <class T> void direct_weight(const Gather<T>& job, const DirectPlan& pl
             const int64_t groups = ceil_div(terms, kDotTerms);
             for (int64_t q = 0; q < groups; ++q) {
               const int64_t k = q * terms / groups, end_k = (q + 1) * terms / groups;
-              dot_terms_for<T>(end_k - k, typename MakeInts<kDotTerms>::type{})(band, rows, job.cols.out, planes,
-                                                                                plan.layout.pitch, at + k, sums + m * terms + k);
+              dot_terms_for<T>(end_k - k, typename MakeInts<kDotTerms>::type{})(
+                  band, rows, job.cols.out, planes, plan.layout.pitch, at + k, sums + m * terms + k);
             }
           }
         }

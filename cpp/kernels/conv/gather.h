@@ -17,11 +17,11 @@ DL_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // One direction, rows or columns.
 struct Axis {
-  int64_t in;                  // size of the plane that is read
-  int64_t out;                 // size of the grid of pixels made
-  int64_t step, offset;        // pixel p and tap t read at p * step + offset + t * tap_step
+  int64_t in;            // size of the plane that is read
+  int64_t out;           // size of the grid of pixels made
+  int64_t step, offset;  // pixel p and tap t read at p * step + offset + t * tap_step
   int64_t taps, tap_step;
-  int64_t first, kernel_step;  // tap t is the kernel's row (column) first + t * kernel_step
+  int64_t first, kernel_step;       // tap t is the kernel's row (column) first + t * kernel_step
   int64_t y_size, y_first, y_step;  // pixel p lies at y_first + p * y_step of the plane that is written
 };
 
@@ -30,7 +30,7 @@ template <class T> struct Gather {
   const T* w;
   const T* b;  // or null
   T* y;
-  T* weights;  // reordered: panels of tile rows, see pack_weights; null: w is read in place
+  T* weights;          // reordered: panels of tile rows, see pack_weights; null: w is read in place
   int64_t N, G, C, M;  // images; groups; channels that a group reads and makes
   Axis rows, cols;
   int64_t KW, w_g, w_m, w_c;  // w: size of a kernel row; steps between groups, channels made and channels read
@@ -46,7 +46,8 @@ DL_INLINE Axis forward_axis(int64_t in, int64_t out, int64_t kernel, int64_t str
 }
 
 // Residue r of dx along one direction, 0 <= r < min(stride, size of dx).
-DL_INLINE Axis gradient_axis(int64_t dx, int64_t dy, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation, int64_t r) {
+DL_INLINE Axis gradient_axis(int64_t dx, int64_t dy, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,
+                             int64_t r) {
   int64_t gcd = stride;
   for (int64_t rest = dilation; rest != 0;) {
     const int64_t next = gcd % rest;
@@ -64,24 +65,50 @@ DL_INLINE Axis gradient_axis(int64_t dx, int64_t dy, int64_t kernel, int64_t str
 template <class T>
 Gather<T> forward_gather(const T* x, const T* w, const T* b, T* y, T* weights, const Conv2dShape& s) {
   const int64_t C = s.C / s.groups, M = s.O / s.groups, taps = s.KH * s.KW;
-  return {x, w, b, y, weights, s.N, s.groups, C, M,
+  return {x,
+          w,
+          b,
+          y,
+          weights,
+          s.N,
+          s.groups,
+          C,
+          M,
           forward_axis(s.H, s.OH, s.KH, s.stride_h, s.pad_h, s.dilation_h),
-          forward_axis(s.W, s.OW, s.KW, s.stride_w, s.pad_w, s.dilation_w), s.KW, M * C * taps, C * taps, taps, true};
+          forward_axis(s.W, s.OW, s.KW, s.stride_w, s.pad_w, s.dilation_w),
+          s.KW,
+          M * C * taps,
+          C * taps,
+          taps,
+          true};
 }
 
-template <class T>
-Gather<T> gradient_gather(const T* dy, const T* w, const T* b, T* dx, T* weights, const Conv2dShape& s,
-                          int64_t row_residue, int64_t col_residue) {
+template <class T> Gather<T> gradient_gather(const T* dy, const T* w, const T* b, T* dx, T* weights,
+                                             const Conv2dShape& s, int64_t row_residue, int64_t col_residue) {
   const int64_t C = s.C / s.groups, M = s.O / s.groups, taps = s.KH * s.KW;
-  return {dy, w, b, dx, weights, s.N, s.groups, M, C,
+  return {dy,
+          w,
+          b,
+          dx,
+          weights,
+          s.N,
+          s.groups,
+          M,
+          C,
           gradient_axis(s.H, s.OH, s.KH, s.stride_h, s.pad_h, s.dilation_h, row_residue),
           gradient_axis(s.W, s.OW, s.KW, s.stride_w, s.pad_w, s.dilation_w, col_residue),
-          s.KW, M * C * taps, taps, C * taps, false};
+          s.KW,
+          M * C * taps,
+          taps,
+          C * taps,
+          false};
 }
 
 // A pointwise convolution sees every plane as one row.
 template <class T> void flatten_pointwise(Gather<T>& job) {
-  const auto plain = [](const Axis& a) { return a.taps == 1 && a.step == 1 && a.offset == 0 && a.in == a.out && a.y_step == 1; };
+  const auto plain = [](const Axis& a) {
+    return a.taps == 1 && a.step == 1 && a.offset == 0 && a.in == a.out && a.y_step == 1;
+  };
   if (!plain(job.rows) || !plain(job.cols)) return;
   job.cols.in = job.cols.out = job.cols.y_size = job.rows.out * job.cols.out;
   job.rows.in = job.rows.out = job.rows.y_size = 1;
@@ -91,7 +118,8 @@ template <class T> void flatten_pointwise(Gather<T>& job) {
 DL_INLINE int64_t row_panels(int64_t M) { return ceil_div(M, kConvRows); }
 DL_INLINE int64_t panel_row(int64_t q, int64_t M) { return q * M / row_panels(M); }
 
-// weights[g * M * depth + r0 * depth + k * R + r] = w[g, r0 + r, k], for the panel of rows [r0, r0 + R) and k = (c, t, u).
+// weights[g * M * depth + r0 * depth + k * R + r] = w[g, r0 + r, k], for the panel of rows [r0, r0 + R) and k = (c, t,
+// u).
 template <class T> void pack_panel(const Gather<T>& job, int64_t g, int64_t r0, int64_t R, T* panel) {
   using V = Lanes_t<T>;
   constexpr int L = V::size;
@@ -103,8 +131,7 @@ template <class T> void pack_panel(const Gather<T>& job, int64_t g, int64_t r0, 
         const int64_t depth = min_of(L, K - k), present = min_of(L, R - i);
         V square[L];
 #pragma GCC unroll 16
-        for (int r = 0; r < L; ++r)
-          square[r] = r < present ? load(w + (i + r) * job.w_m + k, depth) : broadcast(T{0});
+        for (int r = 0; r < L; ++r) square[r] = r < present ? load(w + (i + r) * job.w_m + k, depth) : broadcast(T{0});
         transpose(square);
         for (int d = 0; d < depth; ++d) store(panel + (k + d) * R + i, square[d], present);
       }
@@ -152,7 +179,7 @@ template <class T> Chunks chunks_of(const Gather<T>& job) {
 
 // Pixels that lie side by side in one row of the grid, and their place in a panel.
 struct Run {
-  int64_t n, i, j;      // image; row and first column of the grid
+  int64_t n, i, j;  // image; row and first column of the grid
   int64_t at, count;
 };
 

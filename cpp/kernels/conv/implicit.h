@@ -7,14 +7,13 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kBlockMade = 504;    // channels of a block: 36 row panels
-constexpr int64_t kStepDepth = 256;    // a panel of 256 terms x 32 pixels takes 32 KiB: the first-level cache
+constexpr int64_t kBlockMade = 504;      // channels of a block: 36 row panels
+constexpr int64_t kStepDepth = 256;      // a panel of 256 terms x 32 pixels takes 32 KiB: the first-level cache
 constexpr int64_t kInPlacePixels = 128;  // up to here the weights are used too seldom to reorder them
 
 // c = the sums (and the bias) of row panels [q0, q1) for the `pixels` of the block that `unfolder` was started on.
-template <class T>
-void implicit_sums(const Gather<T>& job, Unfolder<T>& unfolder, int64_t q0, int64_t q1, int64_t pixels, T* c, int64_t c_row,
-                   T* panel, const int32_t* at) {
+template <class T> void implicit_sums(const Gather<T>& job, Unfolder<T>& unfolder, int64_t q0, int64_t q1,
+                                      int64_t pixels, T* c, int64_t c_row, T* panel, const int32_t* at) {
   constexpr int L = Lanes_t<T>::size;
   constexpr int64_t width = kConvVectors * L;
   const int64_t K = job.depth(), r0 = panel_row(q0, job.M), g = unfolder.g;
@@ -52,8 +51,8 @@ void implicit_sums(const Gather<T>& job, Unfolder<T>& unfolder, int64_t q0, int6
 }
 
 // Writes sums of runs of pixels to where they belong in y.
-template <class T>
-void scatter_runs(const Gather<T>& job, int64_t g, int64_t r0, int64_t r1, const Run* runs, int64_t run_count, const T* c, int64_t c_row) {
+template <class T> void scatter_runs(const Gather<T>& job, int64_t g, int64_t r0, int64_t r1, const Run* runs,
+                                     int64_t run_count, const T* c, int64_t c_row) {
   const int64_t plane = job.rows.y_size * job.cols.y_size, step = job.cols.y_step;
   for (int64_t i = 0; i < run_count; ++i) {
     const Run& run = runs[i];
@@ -82,7 +81,8 @@ template <class T> void implicit_gemm(Gather<T> job) {
   if (job.depth_first && job.N * job.grid() <= kInPlacePixels) job.weights = nullptr;
   else pack_weights(job);
   const int64_t row_blocks = row_blocks_of(job, chunks.count), panels = row_panels(job.M);
-  const double work = static_cast<double>(chunks.pixels * ceil_div(job.M, row_blocks)) * static_cast<double>(job.depth() + 1);
+  const double work =
+      static_cast<double>(chunks.pixels * ceil_div(job.M, row_blocks)) * static_cast<double>(job.depth() + 1);
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / work);
   const bool flat = job.rows.y_step == 1 && job.cols.y_step == 1;
   const int64_t plane = job.rows.y_size * job.cols.y_size;

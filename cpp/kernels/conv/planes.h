@@ -26,10 +26,10 @@ template <class T> DL_INLINE void fill_zero(T* y, int64_t count) {
 
 // One direction of the planes: tap t of pixel p is element p + shift(t) of the plane of residue(t).
 struct Residues {
-  int64_t low;       // position of the first tap's element, for pixel 0
+  int64_t low;  // position of the first tap's element, for pixel 0
   int64_t step, offset, tap_step;
-  int64_t count;     // residues in use
-  int64_t reach;     // largest shift
+  int64_t count;  // residues in use
+  int64_t reach;  // largest shift
   int64_t distance(int64_t t) const { return offset + t * tap_step - low; }
   int64_t residue(int64_t t) const { return distance(t) % step; }
   int64_t shift(int64_t t) const { return distance(t) / step; }
@@ -73,9 +73,8 @@ template <class T> void term_offsets(const Gather<T>& job, const PlaneLayout& p,
 }
 
 // Planes of channels [c0, c1) of image n for the pixels [i0, i0 + height) x [j0, j0 + width).
-template <class T>
-void fill_planes(const Gather<T>& job, const PlaneLayout& p, int64_t n, int64_t g, int64_t c0, int64_t c1, int64_t i0,
-                 int64_t height, int64_t j0, T* planes) {
+template <class T> void fill_planes(const Gather<T>& job, const PlaneLayout& p, int64_t n, int64_t g, int64_t c0,
+                                    int64_t c1, int64_t i0, int64_t height, int64_t j0, T* planes) {
   const int64_t H = job.rows.in, W = job.cols.in, step = p.cols.step;
   for (int64_t c = c0; c < c1; ++c, planes += p.channel) {
     const T* const x = job.x_planes(n, g) + c * H * W;

@@ -9,8 +9,7 @@ template <class T> double at(const T* plane, int64_t h, int64_t w, int64_t H, in
   return h < 0 || h >= H || w < 0 || w >= W ? 0.0 : static_cast<double>(plane[h * W + w]);
 }
 
-template <class T>
-void conv2d_forward(const T* x, const T* w, const T* b, T* y, T*, const Conv2dShape* shape) {
+template <class T> void conv2d_forward(const T* x, const T* w, const T* b, T* y, T*, const Conv2dShape* shape) {
   const Conv2dShape& s = *shape;
   const int64_t C = s.C / s.groups, M = s.O / s.groups;
   for (int64_t n = 0; n < s.N; ++n)

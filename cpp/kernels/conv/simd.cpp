@@ -33,8 +33,7 @@ void conv2d_input_gradient(const T* dy, const T* w, const T* b, T* dx, T* worksp
     }
 }
 
-template <class T>
-void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T* workspace, const Conv2dShape* shape) {
+template <class T> void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T* workspace, const Conv2dShape* shape) {
   Gather<T> job = forward_gather<T>(x, nullptr, nullptr, nullptr, nullptr, *shape);
   flatten_pointwise(job);
   const int64_t splits = conv2d_weight_splits(*shape);

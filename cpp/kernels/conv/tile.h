@@ -6,7 +6,8 @@
 namespace dl {
 namespace {
 
-// R x NV sums fill the register file up to a vector of b and a broadcast or two. Fewer rows leave room for more vectors.
+// R x NV sums fill the register file up to a vector of b and a broadcast or two. Fewer rows leave room for more
+// vectors.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kConvRows = 14, kConvRowsWide = 6;  // x 2 and x 4 vectors, of 32 registers
 #elif defined(__AVX2__)
@@ -14,12 +15,12 @@ constexpr int kConvRows = 6, kConvRowsWide = 3;  // of 16
 #else
 constexpr int kConvRows = 4, kConvRowsWide = 2;  // of 16; a product without fused add needs one more
 #endif
-constexpr int kConvVectors = 2, kConvVectorsWide = 4, kConvVectorsSingle = 8;  // 8: one row, enough sums to hide latency
+constexpr int kConvVectors = 2, kConvVectorsWide = 4,
+              kConvVectorsSingle = 8;  // 8: one row, enough sums to hide latency
 
 // c[r, :] (+)= sum_k a[r * a_row + k * a_col] * b[at[k] + :] for R rows and the first n <= NV * lanes columns.
-template <class T, int R, int NV>
-void conv_tile(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b, const int32_t* at, T* c, int64_t c_row,
-               int64_t n, bool accumulate) {
+template <class T, int R, int NV> void conv_tile(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b,
+                                                 const int32_t* at, T* c, int64_t c_row, int64_t n, bool accumulate) {
   using V = Lanes_t<T>;
   V sum[R][NV];
 #pragma GCC unroll 16
@@ -82,9 +83,8 @@ void conv_tile(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b, 
     }
 }
 
-template <class T>
-using ConvTileFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b, const int32_t* at, T* c,
-                            int64_t c_row, int64_t n, bool accumulate);
+template <class T> using ConvTileFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b,
+                                               const int32_t* at, T* c, int64_t c_row, int64_t n, bool accumulate);
 
 template <class T, int NV, int... I> DL_INLINE ConvTileFn<T> conv_tile_for(int64_t rows, Ints<I...>) {
   static constexpr ConvTileFn<T> by_rows[] = {conv_tile<T, I + 1, NV>...};

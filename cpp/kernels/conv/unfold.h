@@ -40,7 +40,8 @@ void unfold_run(const Gather<T>& job, int64_t g, const Run& run, int64_t k0, int
 }
 
 // From padded planes: one shifted copy for every term. panel[k * width + l] = planes[at[k] + l], l < count.
-template <class T> void unfold_shifted(const T* planes, const int32_t* at, int64_t terms, int64_t count, T* panel, int64_t width) {
+template <class T>
+void unfold_shifted(const T* planes, const int32_t* at, int64_t terms, int64_t count, T* panel, int64_t width) {
   using V = Lanes_t<T>;
   constexpr int L = V::size;
   for (int64_t l = 0; l < count; l += L) {
@@ -52,7 +53,7 @@ template <class T> void unfold_shifted(const T* planes, const int32_t* at, int64
   }
 }
 
-constexpr int64_t kPlaneTaps = 4096;           // of a kernel, for planes
+constexpr int64_t kPlaneTaps = 4096;  // of a kernel, for planes
 
 // The unfolded input for one block of at most kBlockPixels pixels.
 template <class T> struct Unfolder {
@@ -61,7 +62,7 @@ template <class T> struct Unfolder {
   PlaneLayout layout;
   int64_t channels;  // that the planes hold
   int64_t taps;
-  T* planes;         // [image of the block][channel][residue][row][column]
+  T* planes;  // [image of the block][channel][residue][row][column]
   int32_t at[kPlaneTaps];
   // The block:
   int64_t g, run_count, c0, left;
@@ -73,7 +74,8 @@ template <class T> struct Unfolder {
     const int64_t grid = job.grid();
     const bool several = grid < kBlockPixels / 2, narrow = job.cols.out >= kBlockPixels;
     const int64_t images = several ? min_of(job.N, kBlockPixels / max_of(1, grid) + 2) : 1;
-    const int64_t height = several ? job.rows.out : min_of(job.rows.out, narrow ? 1 : kBlockPixels / max_of(1, job.cols.out) + 2);
+    const int64_t height =
+        several ? job.rows.out : min_of(job.rows.out, narrow ? 1 : kBlockPixels / max_of(1, job.cols.out) + 2);
     channels = taps ? min_of(job.C, max_of(1, terms / taps)) : 0;
     layout = plane_layout(job, height, narrow ? kBlockPixels : job.cols.out);
     // Pointwise, every element is used once: a copy would gain nothing.
@@ -129,8 +131,7 @@ template <class T> struct Unfolder {
       if (use_planes)
         unfold_shifted(image + (run.i - top) * layout.pitch + part.j - left, at + (k0 - c0 * taps), k1 - k0, part.count,
                        to + part.at, width);
-      else
-        unfold_run(job, g, part, k0, k1, to, width);
+      else unfold_run(job, g, part, k0, k1, to, width);
     }
   }
 };

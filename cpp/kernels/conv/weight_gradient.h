@@ -10,8 +10,8 @@ namespace dl {
 namespace {
 
 // panels[j][at + pixel][lane] = dy[channel m0 + j * width + lane, pixel], for the pixels [begin, end) over all images.
-template <class T>
-void transpose_dy(const Gather<T>& job, const T* dy, int64_t g, int64_t m0, int64_t m1, int64_t begin, int64_t end, T* panels) {
+template <class T> void transpose_dy(const Gather<T>& job, const T* dy, int64_t g, int64_t m0, int64_t m1,
+                                     int64_t begin, int64_t end, T* panels) {
   constexpr int64_t width = kConvVectors * Lanes_t<T>::size;
   const int64_t grid = job.grid();
   for (int64_t p = begin; p < end;) {
@@ -41,15 +41,15 @@ void store_transposed(const T* sums, int64_t sums_row, int64_t rows, int64_t col
 }
 
 // Terms [k0, k1) x channels [m0, m1) of dw, summed over chunks [s0, s1) of pixels.
-template <class T>
-void weight_block(const Gather<T>& job, const Chunks& chunks, Unfolder<T>& unfolder, const T* dy, T* dw, T* scratch, int64_t g,
-                  int64_t k0, int64_t k1, int64_t m0, int64_t m1, int64_t s0, int64_t s1, const int32_t* at) {
+template <class T> void weight_block(const Gather<T>& job, const Chunks& chunks, Unfolder<T>& unfolder, const T* dy,
+                                     T* dw, T* scratch, int64_t g, int64_t k0, int64_t k1, int64_t m0, int64_t m1,
+                                     int64_t s0, int64_t s1, const int32_t* at) {
   constexpr int L = Lanes_t<T>::size;
   constexpr int64_t width = kConvVectors * L, sums_row = kWeightCols;
   const int64_t K = job.depth(), rows = k1 - k0;
-  T* const sums = scratch;                                       // [rows][kWeightCols]
-  T* const unfolded = sums + kWeightRows * sums_row;             // [rows][kBlockPixels]
-  T* const transposed = unfolded + kWeightRows * kBlockPixels;   // panels of [kBlockPixels][width]
+  T* const sums = scratch;                                      // [rows][kWeightCols]
+  T* const unfolded = sums + kWeightRows * sums_row;            // [rows][kBlockPixels]
+  T* const transposed = unfolded + kWeightRows * kBlockPixels;  // panels of [kBlockPixels][width]
   fill_zero(sums, rows * sums_row);
   for (int64_t s = s0; s < s1; ++s) {
     const int64_t p = chunks.begin(s), count = chunks.end(s) - p;
@@ -79,7 +79,8 @@ template <class T> void weight_gemm(const Gather<T>& job, const T* dy, T* dw, T*
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / (work + 256));
   parallel_for(splits * job.G * blocks, max_of(1, grain), [&](int64_t begin, int64_t end) {
     T* const scratch = static_cast<T*>(thread_scratch());
-    Unfolder<T> unfolder(job, kWeightRows, scratch + kWeightRows * (kWeightCols + kBlockPixels) + kBlockPixels * kWeightCols);
+    Unfolder<T> unfolder(job, kWeightRows,
+                         scratch + kWeightRows * (kWeightCols + kBlockPixels) + kBlockPixels * kWeightCols);
     int32_t at[kBlockPixels];
     for (int64_t k = 0; k < kBlockPixels; ++k) at[k] = static_cast<int32_t>(k * kConvVectors * Lanes_t<T>::size);
     for (int64_t t = begin; t < end; ++t) {

@@ -1,5 +1,5 @@
-// Averages: sums down the window's columns first, whole rows at a time, then along its rows. Backward likewise: every row
-// of dx gathers the rows of dy whose windows reach it, then spreads them along itself.
+// Averages: sums down the window's columns first, whole rows at a time, then along its rows. Backward likewise: every
+// row of dx gathers the rows of dy whose windows reach it, then spreads them along itself.
 #pragma once
 #include "kernels/pool/rows.h"
 
@@ -33,8 +33,8 @@ void avg_pool2d_forward(const float* x, float* y, const Pool2dShape* shape, cons
     fill(sums, 0.0f, strip.columns);
     const Taps taps = taps_inside(s.h, oh);
     for (int64_t t = taps.first; t < taps.last; ++t)
-      add_row(x + (plane * s.h.in + oh * s.h.stride - s.h.pad + t) * s.w.in + strip.left + strip.first, sums + strip.first,
-              strip.last - strip.first, t == taps.first);
+      add_row(x + (plane * s.h.in + oh * s.h.stride - s.h.pad + t) * s.w.in + strip.left + strip.first,
+              sums + strip.first, strip.last - strip.first, t == taps.first);
     const int64_t rows = pool_extent(s.h, oh, divisor->padding), step = s.w.stride;
     float* const to = y + (plane * s.h.out + oh) * s.w.out;
     for (int64_t j = strip.j0; j < strip.j1; j += Vec::size) {
@@ -59,7 +59,8 @@ void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape* shape, c
   parallel_for(s.planes * s.h.in * strips, max_of(1, kPoolWork / work), [&](int64_t begin, int64_t end) {
     float* const share = static_cast<float*>(thread_scratch());
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t plane = t / strips / s.h.in, h = t / strips % s.h.in, c0 = t % strips * strip, c1 = min_of(W, c0 + strip);
+      const int64_t plane = t / strips / s.h.in, h = t / strips % s.h.in, c0 = t % strips * strip,
+                    c1 = min_of(W, c0 + strip);
       float* const to = dx + (plane * s.h.in + h) * W;
       fill(to + c0, 0.0f, c1 - c0);
       const Taps rows = windows_over(s.h, h);

@@ -14,7 +14,8 @@ DL_INLINE Mask beats(Vec v, Vec best, Mask earlier) {
 }
 
 // value[c], row[c] (bits of int32) for the columns of a strip: the first largest element of each, over the rows inside.
-DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t oh, const Strip& strip, float* value, float* row) {
+DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t oh, const Strip& strip, float* value,
+                                  float* row) {
   const Taps taps = taps_inside(s.h, oh);
   const int64_t first = taps.first < taps.last ? strip.first : strip.columns;
   const int64_t last = taps.first < taps.last ? strip.last : strip.columns;
@@ -44,7 +45,8 @@ DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t 
   }
 }
 
-DL_INLINE void max_pool2d_strip(const float* x, float* y, int64_t* index, const Pool2dShape& s, int64_t oh, const Strip& strip) {
+DL_INLINE void max_pool2d_strip(const float* x, float* y, int64_t* index, const Pool2dShape& s, int64_t oh,
+                                const Strip& strip) {
   float* const value = static_cast<float*>(thread_scratch());
   float* const row = value + strip.columns;
   largest_of_columns(x, s, oh, strip, value, row);

@@ -1,5 +1,5 @@
-// Contracts of the pool family: 2-D pooling of `planes` = N * C planes, all tensors contiguous. Inputs and outputs do not
-// overlap. Sizes of planes are positive; planes may be 0.
+// Contracts of the pool family: 2-D pooling of `planes` = N * C planes, all tensors contiguous. Inputs and outputs do
+// not overlap. Sizes of planes are positive; planes may be 0.
 #pragma once
 #include <cstdint>
 
@@ -20,7 +20,8 @@ struct Pool2dShape {
 // nothing inside gives -inf and index -1. index may be null.
 template <class T> using max_pool2d_forward_fn = void (*)(const T* x, T* y, int64_t* index, const Pool2dShape* shape);
 // dx[p, i] = the sum of dy[p, o] over the windows whose index is i, in row-major order of o.
-template <class T> using max_pool2d_backward_fn = void (*)(const T* dy, const int64_t* index, T* dx, const Pool2dShape* shape);
+template <class T>
+using max_pool2d_backward_fn = void (*)(const T* dy, const int64_t* index, T* dx, const Pool2dShape* shape);
 
 // How an average divides.
 struct PoolDivisor {

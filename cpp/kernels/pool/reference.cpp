@@ -76,7 +76,8 @@ template <class F> void in_tile(const Pool2dShape& s, int64_t i, int64_t j, F f)
 }
 
 double tile_size(const Pool2dShape& s, int64_t i, int64_t j) {
-  return static_cast<double>((adaptive_end(s.h, i) - adaptive_begin(s.h, i)) * (adaptive_end(s.w, j) - adaptive_begin(s.w, j)));
+  return static_cast<double>((adaptive_end(s.h, i) - adaptive_begin(s.h, i)) *
+                             (adaptive_end(s.w, j) - adaptive_begin(s.w, j)));
 }
 
 template <class T> void adaptive_avg_pool2d_forward(const T* x, T* y, const Pool2dShape* s) {
@@ -95,11 +96,11 @@ template <class T> void adaptive_avg_pool2d_backward(const T* dy, T* dx, const P
   });
 }
 
-#define DL_POOL_KERNELS(T, t)                                                                            \
-  DL_REGISTER("max_pool2d_forward/" t, max_pool2d_forward, max_pool2d_forward_fn<T>)                      \
-  DL_REGISTER("max_pool2d_backward/" t, max_pool2d_backward, max_pool2d_backward_fn<T>)                   \
-  DL_REGISTER("avg_pool2d_forward/" t, avg_pool2d_forward, avg_pool2d_forward_fn<T>)                      \
-  DL_REGISTER("avg_pool2d_backward/" t, avg_pool2d_backward, avg_pool2d_backward_fn<T>)                   \
+#define DL_POOL_KERNELS(T, t)                                                                                   \
+  DL_REGISTER("max_pool2d_forward/" t, max_pool2d_forward, max_pool2d_forward_fn<T>)                            \
+  DL_REGISTER("max_pool2d_backward/" t, max_pool2d_backward, max_pool2d_backward_fn<T>)                         \
+  DL_REGISTER("avg_pool2d_forward/" t, avg_pool2d_forward, avg_pool2d_forward_fn<T>)                            \
+  DL_REGISTER("avg_pool2d_backward/" t, avg_pool2d_backward, avg_pool2d_backward_fn<T>)                         \
   DL_REGISTER("adaptive_avg_pool2d_forward/" t, adaptive_avg_pool2d_forward, adaptive_avg_pool2d_forward_fn<T>) \
   DL_REGISTER("adaptive_avg_pool2d_backward/" t, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_backward_fn<T>)
 DL_POOL_KERNELS(float, "float32")

@@ -12,7 +12,7 @@ DL_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 DL_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 DL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-constexpr int64_t kPoolWork = 65536;   // elements read by a block
+constexpr int64_t kPoolWork = 65536;     // elements read by a block
 constexpr int64_t kStripColumns = 8192;  // of input that the outputs of a strip read, their own window aside: L1 and L2
 
 DL_INLINE void fill(float* y, float v, int64_t n) {

@@ -10,6 +10,7 @@ DL_REGISTER("max_pool2d_backward/float32", max_pool2d_backward, max_pool2d_backw
 DL_REGISTER("avg_pool2d_forward/float32", avg_pool2d_forward, avg_pool2d_forward_fn<float>)
 DL_REGISTER("avg_pool2d_backward/float32", avg_pool2d_backward, avg_pool2d_backward_fn<float>)
 DL_REGISTER("adaptive_avg_pool2d_forward/float32", adaptive_avg_pool2d_forward, adaptive_avg_pool2d_forward_fn<float>)
-DL_REGISTER("adaptive_avg_pool2d_backward/float32", adaptive_avg_pool2d_backward, adaptive_avg_pool2d_backward_fn<float>)
+DL_REGISTER("adaptive_avg_pool2d_backward/float32", adaptive_avg_pool2d_backward,
+            adaptive_avg_pool2d_backward_fn<float>)
 
 }  // namespace dl

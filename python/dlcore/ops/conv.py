@@ -45,6 +45,7 @@ class _Conv2d(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, w = ctx.saved
+        dy = ops.contiguous(dy)  # all three read it as it lies in memory
         need_x, need_w, need_b, _ = (edge is not None for edge in ctx.edges)
         return (
             _Conv2dInputGradient.apply(dy, w, None, x.shape[2:], ctx.options, "conv2d") if need_x else None,
@@ -68,6 +69,7 @@ class _Conv2dInputGradient(Function):
     @staticmethod
     def backward(ctx: Any, ddx: Tensor) -> Any:
         dy, w = ctx.saved
+        ddx = ops.contiguous(ddx)
         need_dy, need_w, need_b, *_ = (edge is not None for edge in ctx.edges)
         return (
             _Conv2d.apply(ddx, w, None, ctx.options) if need_dy else None,
@@ -114,7 +116,7 @@ def conv2d(
     y[n, o, i, j] = bias[o] + sum over c, p, q of weight[o, c, p, q] * x[n, c, i * stride + p * dilation - padding, ...]
 
     Args:
-        x: (N, C, H, W).
+        x: (N, C, H, W), or (C, H, W) for one image.
         weight: (O, C / groups, KH, KW).
         bias: (O,), or None.
         stride: step between the pixels that are computed; one number or (rows, columns).
@@ -124,12 +126,16 @@ def conv2d(
         groups: the channels of x and of y are cut into this many groups that do not see each other; C for depthwise.
 
     Returns:
-        (N, O, OH, OW) with OH = floor((H + 2 * padding - dilation * (KH - 1) - 1) / stride) + 1. Twice differentiable.
+        (N, O, OH, OW), or without N where x has none, with
+        OH = floor((H + 2 * padding - dilation * (KH - 1) - 1) / stride) + 1. Twice differentiable.
 
     Raises:
         ValueError: shapes, groups or options that do not fit together; a kernel larger than the padded image.
         TypeError: not floating, or not one dtype.
     """
+    if x.ndim == 3:
+        y = conv2d(ops.reshape(x, (1, *x.shape)), weight, bias, stride, padding, dilation, groups)
+        return ops.reshape(y, y.shape[1:])
     op = "conv2d"
     steps, spread = pair_of(stride, "stride", op), pair_of(dilation, "dilation", op)
     if isinstance(padding, str):
@@ -160,7 +166,7 @@ def conv_transpose2d(
     """Transposed 2-D convolution: the adjoint of `conv2d` in x. Every pixel of x adds weight * x to a patch of y.
 
     Args:
-        x: (N, C, H, W).
+        x: (N, C, H, W), or (C, H, W) for one image.
         weight: (C, O / groups, KH, KW).
         bias: (O,), or None.
         stride, padding, dilation, groups: of the convolution whose adjoint this is.
@@ -168,15 +174,23 @@ def conv_transpose2d(
             between the sizes that the convolution would map to H and W.
 
     Returns:
-        (N, O, OH, OW) with OH = (H - 1) * stride - 2 * padding + dilation * (KH - 1) + output_padding + 1. Twice
-        differentiable.
+        (N, O, OH, OW), or without N where x has none, with
+        OH = (H - 1) * stride - 2 * padding + dilation * (KH - 1) + output_padding + 1. Twice differentiable.
 
     Raises:
         ValueError: shapes, groups or options that do not fit together; a result without pixels.
         TypeError: not floating, or not one dtype.
     """
+    if x.ndim == 3:
+        one = ops.reshape(x, (1, *x.shape))
+        y = conv_transpose2d(one, weight, bias, stride, padding, output_padding, groups, dilation)
+        return ops.reshape(y, y.shape[1:])
     op = "conv_transpose2d"
-    steps, sides, spread = pair_of(stride, "stride", op), pair_of(padding, "padding", op), pair_of(dilation, "dilation", op)
+    steps, sides, spread = (
+        pair_of(stride, "stride", op),
+        pair_of(padding, "padding", op),
+        pair_of(dilation, "dilation", op),
+    )
     extra = pair_of(output_padding, "output_padding", op)
     size = (0, 0)
     if x.ndim == 4 and weight.ndim == 4:
@@ -194,7 +208,8 @@ def conv_transpose2d(
                 f"[conv_transpose2d] the result would have {size[0]} rows and {size[1]} columns (x {x.shape}, "
                 f"weight {weight.shape}, stride {steps}, padding {sides}, dilation {spread})"
             )
-    options = _Options(steps, (sides[0], sides[0], sides[1], sides[1]), spread, groups)
+    # The convolution that maps y back to x leaves the extra rows and columns out.
+    options = _Options(steps, (sides[0], sides[0] - extra[0], sides[1], sides[1] - extra[1]), spread, groups)
     return _Conv2dInputGradient.apply(x, weight, bias, size, options, op)
 
 
@@ -202,7 +217,8 @@ def pair_of(value: Any, what: str, op: str) -> tuple[int, int]:
     """One number for both directions, or (rows, columns)."""
     pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
-        raise ValueError(f"[{op}] {what} must be a number or a pair of numbers, got {value!r}")
+        got = repr(value) if isinstance(value, (int, float, tuple, list, str)) else type(value).__name__
+        raise ValueError(f"[{op}] {what} must be a number or a pair of numbers, got {got}")
     return pair
 
 

@@ -152,15 +152,14 @@ def avg_pool2d(
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise ValueError(f"[avg_pool2d] divisor_override must be a whole number other than 0, got {divisor_override!r}")
     sides = pair_of(padding, "padding", op)
-    return _AvgPool2d.apply(
-        x, (kernel, steps, sides, bool(ceil_mode), bool(count_include_pad), divisor_override or 0)
-    )
+    return _AvgPool2d.apply(x, (kernel, steps, sides, bool(ceil_mode), bool(count_include_pad), divisor_override or 0))
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: int | tuple[int | None, int | None]) -> Tensor:
-    """Averages over a grid of OH x OW tiles that cover each plane; tiles may share a row or column. Twice differentiable.
+    """Averages over a grid of OH x OW tiles that cover each plane. Neighbours may share a row or a column.
 
-    y[..., i, j] = mean of x[..., floor(i * H / OH) : ceil((i + 1) * H / OH), floor(j * W / OW) : ceil((j + 1) * W / OW)]
+    Tile i has the rows floor(i * H / OH) up to, not including, ceil((i + 1) * H / OH); columns likewise. Twice
+    differentiable.
 
     Args:
         x: (N, C, H, W) or (C, H, W).
