@@ -1,5 +1,62 @@
-"""Functions under the names of PyTorch's `torch.nn.functional`: the same ones as in `dlcore.ops`."""
+"""Functions under the names of PyTorch's `torch.nn.functional`; `dlcore.nn.functional` is the same module.
 
-from dlcore.ops import dropout
+They are the functions of `dlcore.ops`, where each is documented.
+"""
 
-__all__ = ["dropout"]
+from dlcore.ops import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    dropout,
+    elu,
+    embedding,
+    gelu,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    layer_norm,
+    leaky_relu,
+    linear,
+    log_softmax,
+    mse_loss,
+    nll_loss,
+    one_hot,
+    pad,
+    relu,
+    scaled_dot_product_attention,
+    sigmoid,
+    silu,
+    smooth_l1_loss,
+    softmax,
+    softplus,
+    tanh,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "pad",
+    "relu",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]

@@ -65,7 +65,7 @@ class DataLoader:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.batch_sampler = batch_sampler
         self.sampler = sampler
-        self._generator = generator if generator is not None else getattr(sampler, "generator", None)
+        self._generator: Any = generator if generator is not None else getattr(sampler, "generator", None)
         self._started: Any = None  # the generator's state when the present epoch began; None between epochs
         self._given = 0  # batches handed out in it
         self._resume = False

@@ -2,6 +2,7 @@
 
 from dlcore import functional as functional
 from dlcore.nn import init as init
+from dlcore.nn import utils as utils
 from dlcore.nn.activation import *
 from dlcore.nn.attention import *
 from dlcore.nn.container import *

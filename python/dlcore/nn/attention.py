@@ -138,10 +138,9 @@ class MultiheadAttention(Module):
             return list(ops.split(ops.linear(inputs[0], self.in_proj_weight, self.in_proj_bias), self.embed_dim, -1))
         if same:
             inputs = inputs * 3
+        weights: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         if self.in_proj_weight is not None:
             weights = ops.split(self.in_proj_weight, self.embed_dim, 0)
-        else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         biases: Any = (None,) * 3
         if self.in_proj_bias is not None:
             biases = ops.split(self.in_proj_bias, self.embed_dim, 0)

@@ -83,7 +83,8 @@ def eye_(tensor: Tensor) -> Tensor:
     """The identity, for a matrix."""
     if tensor.ndim != 2:
         raise ValueError(f"[eye_] expected a matrix, got shape {tensor.shape}")
-    return _write(tensor, np.eye(*tensor.shape))
+    rows, cols = tensor.shape
+    return _write(tensor, np.eye(rows, cols))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

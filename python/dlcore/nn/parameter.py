@@ -28,7 +28,7 @@ class Parameter(Tensor):
             raise TypeError(f"[Parameter] expected a Tensor, got {type(data).__name__}")
         if requires_grad and not data.dtype.is_floating_point:
             raise TypeError(f"[Parameter] only floating dtypes can require a gradient, got {data.dtype!r}")
-        made = _C.alias(data)
+        made: Any = _C.alias(data)
         made.__class__ = cls
         made.requires_grad = requires_grad
         return made

@@ -113,7 +113,8 @@ def summarize(model: Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) ->
             handle.remove()
         for m, mode in modes:
             m.training = mode
-    rows, seen = [], set()
+    rows: list[LayerSummary] = []
+    seen: set[int] = set()
     for path, module in model.named_modules():
         own = [p for _, p in module.named_parameters(recurse=False) if id(p) not in seen]
         seen.update(map(id, own))
