@@ -161,19 +161,27 @@ def cotangents(outputs: list[Any], dtype: str, seed: int = 1) -> list[Any]:
     return [as_tensor(exact64(as_tensor(rng.standard_normal(y.shape), dtype)), y.dtype.name) for y in outputs]
 
 
-def gradients(call: Call, dtype: str, seeds_dtype: str | None = None) -> list[np.ndarray | None]:
+def gradients(
+    call: Call, dtype: str, seeds_dtype: str | None = None, seed_layout: Any = lambda seed: seed
+) -> list[np.ndarray | None]:
     """The gradients of every differentiable input, for the same numbers and cotangents in whichever dtype."""
     tensors = [as_tensor(a, dtype) for a in call.arrays]
     leaves = [t.requires_grad_() for t, g in zip(tensors, call.grads, strict=True) if g]
     outputs = differentiable_outputs(call.run(tensors))
     if not outputs:
         return [None] * len(leaves)
-    got = dl.grad(outputs, leaves, cotangents(outputs, seeds_dtype or dtype), allow_unused=True)
+    seeds = [seed_layout(v) for v in cotangents(outputs, seeds_dtype or dtype)]
+    got = dl.grad(outputs, leaves, seeds, allow_unused=True)
     for x, g in zip(leaves, got, strict=True):
         if g is not None:
             assert g.shape == x.shape, f"{call}: a gradient of shape {g.shape} for an input of {x.shape}"
             assert g.dtype is x.dtype, f"{call}: a gradient of {g.dtype!r} for an input of {x.dtype!r}"
     return [None if g is None else exact64(g) for g in got]
+
+
+def scale_of(g: np.ndarray) -> np.ndarray:
+    """What a gradient's rounding error is measured by: each element, and the whole it was reduced from."""
+    return np.abs(g) + (np.sqrt(np.mean(np.square(g))) if g.size else 0.0)
 
 
 def some(samples: Sequence[Sample], most: int) -> list[Sample]:

@@ -9,7 +9,6 @@ import torch
 
 import dlcore as dl
 from dlcore import _C
-from tests.ops.test_gradients import scale_of
 from tests.ops.walk import (
     CASES,
     Call,
@@ -19,6 +18,7 @@ from tests.ops.walk import (
     differentiable_outputs,
     exact64,
     outputs_of,
+    scale_of,
     some,
 )
 from tests.parity.torch_side import NoCounterpart, counterpart, to_numpy, to_torch, translated
