@@ -4,8 +4,12 @@ They are the functions of `dlcore.ops`, where each is documented.
 """
 
 from dlcore.ops import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    conv2d,
+    conv_transpose2d,
     cross_entropy,
     dropout,
     elu,
@@ -18,6 +22,7 @@ from dlcore.ops import (
     leaky_relu,
     linear,
     log_softmax,
+    max_pool2d,
     mse_loss,
     nll_loss,
     one_hot,
@@ -33,8 +38,12 @@ from dlcore.ops import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv2d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "elu",
@@ -47,6 +56,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_pool2d",
     "mse_loss",
     "nll_loss",
     "one_hot",
