@@ -37,12 +37,15 @@ TENSOR = {
     "_node": "Any",
     "_hooks": "list[Any] | None",
     "_index": "int",
+    "_base": "_Tensor | None",
+    "_history": "int",
     "requires_grad": "bool",
     "numel": "() -> int",
     "is_contiguous": "() -> bool",
     "data_ptr": "() -> int",
     "_storage_ptr": "() -> int",
     "_storage_users": "() -> int",
+    "_set_base": "(x: Tensor) -> None",
 }
 
 # What pybind11 writes, differently from version to version, and what a reader needs.
@@ -79,7 +82,7 @@ def split_parameters(text: str) -> list[str]:
 
 
 def function(name: str, doc: str) -> str:
-    signature, _, text = doc.partition("\n\n")
+    signature, _, text = doc.strip().partition("\n\n")
     for pattern, replacement in SPELLINGS:
         signature = re.sub(pattern, replacement, signature)
     match = re.fullmatch(rf"{name}\((.*)\) -> (.*)", signature)
@@ -87,7 +90,18 @@ def function(name: str, doc: str) -> str:
         raise SystemExit(f"no signature to read for {name}: {signature!r}; bind it with py::arg names")
     parameters = ", ".join(parameter(p) for p in split_parameters(match[1]))
     returns = re.sub(r"\bTensor\b", "_Tensor", match[2])
-    return f'def {name}({parameters}) -> {returns}:\n    """{text.strip()}"""\n'
+    body = f'\n    """{text.strip()}"""' if text.strip() else " ..."
+    return f"def {name}({parameters}) -> {returns}:{body}\n"
+
+
+def writable(name: str) -> bool:
+    """Whether an attribute of a tensor can be set: it is tried, with the value that is there."""
+    x = _C.zeros((1,), _C.float32)
+    try:
+        setattr(x, name, getattr(x, name))
+    except AttributeError:
+        return False
+    return True
 
 
 def tensor_class() -> str:
@@ -98,9 +112,10 @@ def tensor_class() -> str:
         raise SystemExit(f"Tensor and the table TENSOR in {Path(__file__).name} differ in {sorted(unknown)}")
     for name, kind in TENSOR.items():
         doc = own[name].__doc__
-        if kind.startswith("()"):
-            lines.append(f'    def {name}(self){kind[2:]}:\n        """{doc}"""\n')
-        elif type(own[name]).__name__ == "member_descriptor":
+        if kind.startswith("("):
+            signature = "(self" + (", " if kind[1] != ")" else "") + kind[1:]
+            lines.append(f'    def {name}{signature}:\n        """{doc}"""\n')
+        elif writable(name):
             lines.append(f'    {name}: {kind}\n    """{doc}"""\n')
         else:
             lines.append(f'    @property\n    def {name}(self) -> {kind}:\n        """{doc}"""\n')

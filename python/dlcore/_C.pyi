@@ -73,6 +73,13 @@ class Tensor:
     _index: int
     """Which output of its node this is."""
 
+    @property
+    def _base(self) -> _Tensor | None:
+        """The tensor that this one is a view of, or None."""
+
+    _history: int
+    """How often autograd recorded an in-place change of this tensor."""
+
     requires_grad: bool
     """Whether gradients flow to this tensor."""
 
@@ -91,6 +98,9 @@ class Tensor:
     def _storage_users(self) -> int:
         """How many tensors share the storage."""
 
+    def _set_base(self, x: Tensor) -> None:
+        """Makes this tensor a view of another in autograd's eyes, if it shows the same memory."""
+
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 bfloat16: dtype
@@ -103,6 +113,21 @@ uint8: dtype
 
 compiler: str
 version: str
+
+def abs(x: Tensor) -> _Tensor: ...
+
+def adam_step(op: str, params: Sequence[Tensor], grads: Sequence[Tensor], exp_avgs: Sequence[Tensor], exp_avg_sqs: Sequence[Tensor], max_exp_avg_sqs: Sequence[Tensor], steps: Sequence[int], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
+    """One step of Adam or AdamW over many parameters, in place."""
+
+def adaptive_avg_pool2d_backward(dy: Tensor, shape: int | Sequence[int], size: int | Sequence[int]) -> _Tensor:
+    """dy spread over the tiles."""
+
+def adaptive_avg_pool2d_forward(x: Tensor, size: int | Sequence[int]) -> _Tensor:
+    """Averages over a grid of tiles."""
+
+def add(a: Any, b: Any) -> _Tensor: ...
+
+def add_(self: Any, b: Any) -> Any: ...
 
 def alias(x: Tensor) -> _Tensor:
     """Another tensor object over the same memory, without history."""
@@ -125,8 +150,37 @@ def argmax(x: Tensor, dim: int | None, keepdim: bool) -> _Tensor:
 def argmin(x: Tensor, dim: int | None, keepdim: bool) -> _Tensor:
     """Index of the smallest element; None: in the flattened tensor."""
 
+def as_strided(x: Tensor, shape: int | Sequence[int], strides: int | Sequence[int], offset: int) -> _Tensor:
+    """Any view of the memory that x lies in; the offset counts elements from x's first one."""
+
+def attention_backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, y: Tensor, lse: Tensor, dy: Tensor, scale: float, causal: bool, causal_offset: int, dropout: float, seed: int, stream: int) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """(dq, dk, dv) of attention."""
+
+def attention_forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool, causal_offset: int, dropout: float, seed: int, stream: int) -> tuple[_Tensor, _Tensor]:
+    """(y, log-sum-exp of the scores) of attention over (B, H, T, D)."""
+
 def available_cores() -> int:
     """Cores allowed by the affinity mask and the cgroup quota."""
+
+def avg_pool2d_backward(dy: Tensor, shape: int | Sequence[int], kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], ceil_mode: bool, count_include_pad: bool, divisor: int) -> _Tensor:
+    """dy spread over the windows."""
+
+def avg_pool2d_forward(x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], ceil_mode: bool, count_include_pad: bool, divisor: int) -> _Tensor:
+    """The average of each window; divisor 0: its size."""
+
+def bitwise_and(a: Any, b: Any) -> _Tensor: ...
+
+def bitwise_and_(self: Any, b: Any) -> Any: ...
+
+def bitwise_not(x: Tensor) -> _Tensor: ...
+
+def bitwise_or(a: Any, b: Any) -> _Tensor: ...
+
+def bitwise_or_(self: Any, b: Any) -> Any: ...
+
+def bitwise_xor(a: Any, b: Any) -> _Tensor: ...
+
+def bitwise_xor_(self: Any, b: Any) -> Any: ...
 
 def broadcast_shapes(a: int | Sequence[int], b: int | Sequence[int]) -> tuple[int, ...]:
     """The shape that two shapes broadcast to."""
@@ -137,17 +191,65 @@ def cast(x: Tensor, dtype: Any) -> _Tensor:
 def cat(xs: Sequence[Tensor], dim: int) -> _Tensor:
     """Tensors joined along a dimension they have."""
 
+def ceil(x: Tensor) -> _Tensor: ...
+
+def check_writable(y: Tensor, op: str) -> None:
+    """Raises ValueError for read-only memory and for expanded views."""
+
+def checked_classes(indices: Tensor, num_classes: int) -> _Tensor:
+    """Class indices as int64; IndexError for one out of range."""
+
+def checked_targets(target: Tensor, classes: int, ignore_index: int, op: str) -> _Tensor:
+    """Class indices as int64; IndexError for one out of range."""
+
+def clamp(x: Tensor, p: float, q: float = 0.0) -> _Tensor: ...
+
 def clone(x: Tensor) -> _Tensor:
     """A contiguous copy."""
 
 def contiguous(x: Tensor) -> _Tensor:
     """x in row-major order: x itself where it already is, else a copy."""
 
-def copy_into(x: Tensor, y: Tensor) -> None:
-    """Writes x into y, broadcasting and converting."""
+def conv2d_forward(x: Tensor, w: Tensor, b: Tensor | None, stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int) -> _Tensor:
+    """Convolution; padding is (top, bottom, left, right)."""
+
+def conv2d_input_gradient(dy: Tensor, w: Tensor, b: Tensor | None, size: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int, op: str) -> _Tensor:
+    """dx of planes of `size`, or the transposed convolution; padding is (top, left); `op` names the caller in errors."""
+
+def conv2d_weight_gradient(dy: Tensor, x: Tensor, size: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int) -> _Tensor:
+    """dw of kernels of `size`; padding is (top, left)."""
+
+def copy_into(x: Tensor, y: Tensor, op: str = 'copy_') -> None:
+    """Writes x into y, broadcasting and converting; errors speak of `op`."""
+
+def cos(x: Tensor) -> _Tensor: ...
+
+def cross_entropy_backward(x: Tensor, target: Tensor, w: Tensor | None, statistics: Tensor, dloss: Tensor, ignore_index: int, smoothing: float) -> _Tensor:
+    """Gradient of the rows' cross-entropy for the logits."""
+
+def cross_entropy_forward(x: Tensor, target: Tensor, w: Tensor | None, ignore_index: int, smoothing: float) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Per row: cross-entropy, class weight, and what the backward needs."""
 
 def cumsum(x: Tensor, dim: int, reverse: bool) -> _Tensor:
     """Running sums along an axis, from its end in reverse; integers and bool add up in int64."""
+
+def diagonal(x: Tensor, offset: int, dim1: int, dim2: int) -> _Tensor:
+    """A diagonal of the last dimension of the result; a view."""
+
+def div(a: Any, b: Any) -> _Tensor: ...
+
+def div_(self: Any, b: Any) -> Any: ...
+
+def dropout(x: Tensor, p: float, seed: int, stream: int) -> _Tensor:
+    """x with elements set to zero with probability p, the rest scaled by 1 / (1 - p)."""
+
+def elu(x: Tensor, p: float, q: float = 0.0) -> _Tensor: ...
+
+def embedding_backward(indices: Tensor, dy: Tensor, vocabulary: int, padding: int) -> _Tensor:
+    """Gradient of embedding for the table."""
+
+def embedding_forward(indices: Tensor, w: Tensor) -> _Tensor:
+    """Rows of w by index."""
 
 def empty(shape: int | Sequence[int], dtype: Any) -> _Tensor:
     """A new tensor with unset elements."""
@@ -155,8 +257,22 @@ def empty(shape: int | Sequence[int], dtype: Any) -> _Tensor:
 def empty_cache() -> None:
     """Gives free blocks back to the system."""
 
+def eq(a: Any, b: Any) -> _Tensor: ...
+
+def erf(x: Tensor) -> _Tensor: ...
+
+def exp(x: Tensor) -> _Tensor: ...
+
 def expand(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """Dimensions of size one repeated by a stride of zero; a view."""
+
+def expm1(x: Tensor) -> _Tensor: ...
+
+def floor(x: Tensor) -> _Tensor: ...
+
+def floor_divide(a: Any, b: Any) -> _Tensor: ...
+
+def floor_divide_(self: Any, b: Any) -> Any: ...
 
 def fma_peak(seconds: float = 0.1) -> float:
     """The machine's peak in float32 operations per second, measured with fused multiply-adds in registers."""
@@ -170,17 +286,108 @@ def from_dlpack(capsule: Any) -> _Tensor:
 def full(scalar: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """A new tensor of one value, given as a 0-d tensor."""
 
+def gather(x: Tensor, dim: int, index: Tensor, op: str = 'gather') -> _Tensor:
+    """x[..., index[..., k, ...], ...] along dim, for every element of index."""
+
+def ge(a: Any, b: Any) -> _Tensor: ...
+
+def gelu(x: Tensor) -> _Tensor: ...
+
+def gelu_backward(a: Any, b: Any) -> _Tensor: ...
+
+def gelu_tanh(x: Tensor) -> _Tensor: ...
+
+def gelu_tanh_backward(a: Any, b: Any) -> _Tensor: ...
+
+def global_norm(tensors: Sequence[Tensor], p: float) -> float:
+    """The p-norm of all elements of all tensors."""
+
+def gt(a: Any, b: Any) -> _Tensor: ...
+
+def index_add(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor], at: int, values: Tensor) -> None:
+    """Adds values, broadcast, to what index_read reads, in the order of the indices."""
+
+def index_read(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor], at: int) -> _Tensor:
+    """x with integer indices along dims; their common shape is inserted before the at-th of the other dimensions."""
+
 def index_view(x: Tensor, key: Any) -> _Tensor:
     """x[key] as a view for integers, slices, None and Ellipsis; None where the key needs a copy."""
+
+def index_write(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor], at: int, values: Tensor) -> None:
+    """Writes values, broadcast, to what index_read reads; the last of several writes to one element stays."""
+
+def isfinite(x: Tensor) -> _Tensor: ...
+
+def isinf(x: Tensor) -> _Tensor: ...
+
+def isnan(x: Tensor) -> _Tensor: ...
 
 def kernel_names() -> list[str]:
     """Names of all registered kernels."""
 
+def layer_norm_backward(x: Tensor, w: Tensor | None, mean: Tensor, rstd: Tensor, dy: Tensor, shape: int | Sequence[int], need_dw: bool, need_db: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Gradients of layer norm for x, w and b; None for one not asked for."""
+
+def layer_norm_forward(x: Tensor, shape: int | Sequence[int], w: Tensor | None, b: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Layer norm over the last dimensions: the result, and the mean and 1 / deviation of each row."""
+
+def le(a: Any, b: Any) -> _Tensor: ...
+
+def leaky_relu(x: Tensor, p: float, q: float = 0.0) -> _Tensor: ...
+
+def linear(x: Tensor, w: Tensor, b: Tensor | None, activation: str = 'none', keep_pre: bool = False) -> Any:
+    """activation(x @ w.T + b); with keep_pre a pair of that and the activation's argument."""
+
+def log(x: Tensor) -> _Tensor: ...
+
+def log1p(x: Tensor) -> _Tensor: ...
+
+def log2(x: Tensor) -> _Tensor: ...
+
+def log_softmax_backward(y: Tensor, dy: Tensor, dim: int) -> _Tensor:
+    """Gradient of log_softmax from its result."""
+
+def log_softmax_forward(x: Tensor, dim: int) -> _Tensor:
+    """x - log(sum(exp(x))) along an axis."""
+
+def logical_and(a: Any, b: Any) -> _Tensor: ...
+
+def logical_and_(self: Any, b: Any) -> Any: ...
+
+def logical_or(a: Any, b: Any) -> _Tensor: ...
+
+def logical_or_(self: Any, b: Any) -> Any: ...
+
+def logical_xor(a: Any, b: Any) -> _Tensor: ...
+
+def logical_xor_(self: Any, b: Any) -> Any: ...
+
 def logsumexp(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Logarithm of the sum of exponentials over axes."""
 
+def lt(a: Any, b: Any) -> _Tensor: ...
+
+def mask_read(x: Tensor, mask: Tensor) -> _Tensor:
+    """x[mask] for a mask over the first dimensions of x."""
+
+def mask_write(x: Tensor, mask: Tensor, values: Tensor) -> None:
+    """x[mask] = values, broadcast to x[mask]."""
+
+def matmul(a: Tensor, b: Tensor) -> _Tensor:
+    """Matrix product with NumPy's rules for one and many dimensions."""
+
 def max_along(x: Tensor, dim: int, keepdim: bool) -> tuple[_Tensor, _Tensor]:
     """Largest elements along an axis and their indices."""
+
+def max_pool2d_backward(dy: Tensor, index: Tensor, shape: int | Sequence[int], kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], ceil_mode: bool) -> _Tensor:
+    """dy sent to those places."""
+
+def max_pool2d_forward(x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], ceil_mode: bool) -> tuple:
+    """The largest of each window, and its place in the plane."""
+
+def maximum(a: Any, b: Any) -> _Tensor: ...
+
+def maximum_(self: Any, b: Any) -> Any: ...
 
 def mean(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Mean over axes."""
@@ -190,6 +397,21 @@ def memory_stats() -> dict[str, int]:
 
 def min_along(x: Tensor, dim: int, keepdim: bool) -> tuple[_Tensor, _Tensor]:
     """Smallest elements along an axis and their indices."""
+
+def minimum(a: Any, b: Any) -> _Tensor: ...
+
+def minimum_(self: Any, b: Any) -> Any: ...
+
+def mul(a: Any, b: Any) -> _Tensor: ...
+
+def mul_(self: Any, b: Any) -> Any: ...
+
+def ne(a: Any, b: Any) -> _Tensor: ...
+
+def neg(x: Tensor) -> _Tensor: ...
+
+def nonzero(x: Tensor) -> _Tensor:
+    """The indices of the elements that are not zero, one row each, in row-major order."""
 
 def norm1(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Sum of magnitudes over axes."""
@@ -206,20 +428,71 @@ def pad(x: Tensor, before: int | Sequence[int], after: int | Sequence[int], valu
 def permute(x: Tensor, axes: int | Sequence[int]) -> _Tensor:
     """Axes reordered; a view."""
 
+def pow(a: Any, b: Any) -> _Tensor: ...
+
+def pow_(self: Any, b: Any) -> Any: ...
+
 def prod(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Product over axes; integers and bool multiply in int64."""
 
 def promote_types(a: Any, b: Any) -> dtype:
     """The dtype of an operation on two tensors."""
 
+def random_bernoulli(p: Tensor, seed: int, stream: int) -> _Tensor:
+    """1 with probability p, else 0."""
+
+def random_bits(n: int, seed: int, stream: int) -> _Tensor:
+    """The stream's words, as int32."""
+
+def random_integers(shape: int | Sequence[int], low: int, high: int, seed: int, stream: int) -> _Tensor:
+    """int64 numbers in [low, high)."""
+
+def random_multinomial(p: Tensor, samples: int, replacement: bool, seed: int, stream: int) -> _Tensor:
+    """Column indices drawn by the weights of each row."""
+
+def random_normal(y: Tensor, mean: float, std: float, seed: int, stream: int) -> None:
+    """Fills y with normal numbers."""
+
+def random_permutation(n: int, seed: int, stream: int) -> _Tensor:
+    """0 … n-1 in random order."""
+
+def random_uniform(y: Tensor, low: float, high: float, seed: int, stream: int) -> None:
+    """Fills y with uniform numbers in [low, high)."""
+
+def rebind(x: Any, y: Tensor) -> None:
+    """Lets the object x show the memory of y, whatever its dtype: a parameter stays the same object to all who hold it."""
+
+def reciprocal(x: Tensor) -> _Tensor: ...
+
 def reinterpret(x: Tensor, dtype: Any, shape: int | Sequence[int]) -> _Tensor:
     """The memory of a contiguous tensor seen as another dtype and shape of as many bytes; no copy."""
+
+def relu(x: Tensor) -> _Tensor: ...
+
+def relu_backward(a: Any, b: Any) -> _Tensor: ...
+
+def remainder(a: Any, b: Any) -> _Tensor: ...
+
+def remainder_(self: Any, b: Any) -> Any: ...
 
 def reset_peak_memory() -> None:
     """Sets the peak to what is live now."""
 
 def reshape(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """The same elements in another shape; a copy only where no view can show it."""
+
+def round(x: Tensor) -> _Tensor: ...
+
+def rsqrt(x: Tensor) -> _Tensor: ...
+
+def scale_tensors(tensors: Sequence[Tensor], factor: float) -> None:
+    """Multiplies every tensor in place."""
+
+def scatter(x: Tensor, dim: int, index: Tensor, values: Tensor) -> _Tensor:
+    """A copy of x with values at the indices."""
+
+def scatter_add(x: Tensor, dim: int, index: Tensor, values: Tensor) -> _Tensor:
+    """A copy of x with values added at the indices."""
 
 def select(x: Tensor, axis: int, index: int) -> _Tensor:
     """One index along an axis, which goes away; a view."""
@@ -236,8 +509,36 @@ def set_target(name: str) -> None:
 def set_tensor_class(cls: type) -> None:
     """Sets the class that every native function returns."""
 
+def set_view_refresher(refresher: Any) -> None:
+    """Sets what is called with a view whose base has got a new history."""
+
+def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool) -> None:
+    """One step of SGD over many parameters, in place."""
+
+def sigmoid(x: Tensor) -> _Tensor: ...
+
+def sigmoid_backward(a: Any, b: Any) -> _Tensor: ...
+
+def sign(x: Tensor) -> _Tensor: ...
+
+def silu(x: Tensor) -> _Tensor: ...
+
+def silu_backward(a: Any, b: Any) -> _Tensor: ...
+
+def sin(x: Tensor) -> _Tensor: ...
+
 def slice(x: Tensor, axis: int, start: int, stop: int, step: int) -> _Tensor:
     """A range along one axis; a view."""
+
+def softmax_backward(y: Tensor, dy: Tensor, dim: int) -> _Tensor:
+    """Gradient of softmax from its result."""
+
+def softmax_forward(x: Tensor, dim: int) -> _Tensor:
+    """exp(x) / sum(exp(x)) along an axis."""
+
+def softplus(x: Tensor) -> _Tensor: ...
+
+def sqrt(x: Tensor) -> _Tensor: ...
 
 def squeeze(x: Tensor, axis: int) -> _Tensor:
     """An axis of size one removed; a view."""
@@ -245,11 +546,19 @@ def squeeze(x: Tensor, axis: int) -> _Tensor:
 def stack(xs: Sequence[Tensor], dim: int) -> _Tensor:
     """Tensors of one shape joined along a new dimension."""
 
+def sub(a: Any, b: Any) -> _Tensor: ...
+
+def sub_(self: Any, b: Any) -> Any: ...
+
 def sum(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Sum over axes (None: all); integers and bool add up in int64."""
 
 def supported_targets() -> list[str]:
     """The targets that this CPU runs."""
+
+def tanh(x: Tensor) -> _Tensor: ...
+
+def tanh_backward(a: Any, b: Any) -> _Tensor: ...
 
 def target() -> str:
     """The instruction set in use."""
@@ -260,6 +569,11 @@ def to_dlpack(x: Tensor, versioned: bool) -> Any:
 def transpose(x: Tensor, a: int, b: int) -> _Tensor:
     """Two axes swapped; a view."""
 
+def triangle(x: Tensor, diagonal: int, upper: bool) -> _Tensor:
+    """Matrices with zeros above (upper: below) a diagonal."""
+
+def trunc(x: Tensor) -> _Tensor: ...
+
 def unsqueeze(x: Tensor, axis: int) -> _Tensor:
     """An axis of size one added; a view."""
 
@@ -268,6 +582,9 @@ def var(x: Tensor, dim: int | Sequence[int] | None, correction: float, keepdim: 
 
 def view(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """The same memory in another shape."""
+
+def where(condition: Tensor, a: Any, b: Any) -> _Tensor:
+    """a where the condition holds, else b."""
 
 def zeros(shape: int | Sequence[int], dtype: Any) -> _Tensor:
     """A new tensor of zeros."""

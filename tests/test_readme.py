@@ -1,0 +1,21 @@
+"""The README's example runs as it stands there and learns what it says."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
+def test_the_example_trains_a_network(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(example.strip().splitlines()) <= 25
+    exec(compile(example, "README.md", "exec"), {})
+    loss, accuracy = re.search(r"loss ([\d.]+), accuracy ([\d.]+)%", capsys.readouterr().out).groups()
+    assert float(loss) < 0.1 and float(accuracy) > 95
+
+
+def test_the_commands_are_there_for_ci_to_run():
+    commands = re.findall(r"^    (.*)$", README, re.MULTILINE)
+    for ending in ("pip install . && dlcore train", "python -m pytest"):
+        assert sum(c.endswith(ending) for c in commands) == 1, f"one command that ends with {ending!r}"
+    assert sum(c.startswith("dlcore generate") for c in commands) == 1
