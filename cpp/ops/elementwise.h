@@ -27,6 +27,7 @@ enum class UnaryRule {
   numeric,      // any dtype but bool
   to_floating,  // integers and bool go to float32 first
   floating,
+  rounding,  // integers and bool are whole already: copied
   integer,
   predicate,  // to bool
 };

@@ -22,9 +22,20 @@ Tensor unary_input(const UnaryOp& op, const Tensor& x, Dims& order) {
   return contiguous(in);
 }
 
-Tensor unary(const UnaryOp& op, const Tensor& argument) {
+const Tensor& tensor_from(py::handle object, const char* op) {
+  DL_CHECK_TYPE(is_tensor(object.ptr()), "[", op, "] expected a tensor, got ", Py_TYPE(object.ptr())->tp_name);
+  return unwrap(object.ptr());
+}
+
+Tensor unary(const UnaryOp& op, py::handle object) {
+  const Tensor& argument = tensor_from(object, op.name);
   Dims order;
   const Tensor x = unary_input(op, argument, order);
+  if (op.rule == UnaryRule::rounding && !is_floating(x.dtype())) {
+    const Tensor y = Tensor::empty(x.shape(), x.dtype());
+    copy_into(x, y);
+    return y;
+  }
   const bool predicate = op.rule == UnaryRule::predicate;
   const Tensor y = empty_in_order(x.shape(), order, predicate ? DType::boolean : x.dtype());
   const int64_t n = x.numel();
@@ -43,7 +54,8 @@ Tensor unary(const UnaryOp& op, const Tensor& argument) {
   return y;
 }
 
-Tensor unary_param(const UnaryOp& op, const Tensor& argument, double p, double q) {
+Tensor unary_param(const UnaryOp& op, py::handle object, double p, double q) {
+  const Tensor& argument = tensor_from(object, op.name);
   Dims order;
   const Tensor x = unary_input(op, argument, order);
   const Tensor y = empty_in_order(x.shape(), order, x.dtype());
@@ -61,13 +73,13 @@ Tensor unary_param(const UnaryOp& op, const Tensor& argument, double p, double q
 
 void bind_unary(py::module_& m, const UnaryOp& op) {
   m.def(
-      op.name, [&op](const Tensor& x) { return unary(op, x); }, py::arg("x"));
+      op.name, [&op](py::handle x) { return unary(op, x); }, py::arg("x"));
 }
 
 void bind_unary_param(py::module_& m, const UnaryOp& op) {
   m.def(
-      op.name, [&op](const Tensor& x, double p, double q) { return unary_param(op, x, p, q); }, py::arg("x"),
-      py::arg("p"), py::arg("q") = 0.0);
+      op.name, [&op](py::handle x, double p, double q) { return unary_param(op, x, p, q); }, py::arg("x"), py::arg("p"),
+      py::arg("q") = 0.0);
 }
 
 namespace {
@@ -87,10 +99,10 @@ const UnaryOp unary_ops[] = {
     {"erf", UnaryRule::to_floating},
     {"sin", UnaryRule::to_floating},
     {"cos", UnaryRule::to_floating},
-    {"floor", UnaryRule::floating},
-    {"ceil", UnaryRule::floating},
-    {"round", UnaryRule::floating},
-    {"trunc", UnaryRule::floating},
+    {"floor", UnaryRule::rounding},
+    {"ceil", UnaryRule::rounding},
+    {"round", UnaryRule::rounding},
+    {"trunc", UnaryRule::rounding},
     {"isnan", UnaryRule::predicate},
     {"isinf", UnaryRule::predicate},
     {"isfinite", UnaryRule::predicate},

@@ -61,7 +61,7 @@ def rectified(name, op, reference, samples, **options):
 BENCH = {"gpt2_mlp": Sample((1024, 3072)), "in_cache": Sample((4096,))}
 
 CASES = [
-    unary("relu", dl.relu, lambda x: np.maximum(x, 0), 0, exact=True),
+    unary("relu", dl.relu, lambda x: np.maximum(x, 0), 1, exact=True),
     integers("relu", dl.relu, lambda x: np.maximum(x, 0)),
     unary("tanh", dl.tanh, extended(np.tanh), 3.6, edges=[Sample(TAILS)]),
     unary("sigmoid", dl.sigmoid, sigmoid, 5.4, edges=[Sample(TAILS)]),

@@ -25,13 +25,13 @@ LIST = Fails((2,), Const([1, 2]), error=TypeError, text="expected a tensor or a 
 SHAPES = Fails((3, 4), (3,), text="(3, 4)")
 
 
-def pairs(low=None, high=None, low_b=None, high_b=None):
-    """Samples of two tensors around SIMD widths and broadcast, the second drawn from a range of its own."""
+ONE_SHAPE = [(s, s) for s in around_simd_widths()]
 
-    def pair(a, b):
-        return Sample(Rand(a, low=low, high=high), Rand(b, low=low_b, high=high_b))
 
-    return [pair(s, s) for s in around_simd_widths()] + [pair(a, b) for a, b in PAIRS]
+def pairs(*ranges, shapes=ONE_SHAPE):
+    """Samples of two tensors; `ranges` are (low, high) of the first and of the second, normal numbers by default."""
+    (low, high), (low_b, high_b) = ranges or ((None, None), (None, None))
+    return [Sample(Rand(a, low=low, high=high), Rand(b, low=low_b, high=high_b)) for a, b in shapes]
 
 
 def specials():
@@ -73,20 +73,36 @@ def traffic(a, b):
 ROUNDED = Eps(forward=2, backward=16)
 
 
-def arithmetic(name, op, reference, samples, **options):
-    return OpCase(
+def arithmetic(name, op, reference, *ranges, eps=ROUNDED, gradient=True):
+    """A case for operands of one shape, and one for broadcast operands."""
+    one_shape = OpCase(
         name,
         op=op,
         reference=reference,
-        samples=samples,
+        samples=pairs(*ranges),
         edges=specials(),
         errors=[NOT_A_TENSOR, LIST, SHAPES],
-        big=BIG,
+        eps=eps,
+        gradient=gradient,
+        twice=gradient,
+        big=BIG[:1],
         bench=BENCH,
         bytes=traffic,
         flops=lambda a, b: np.broadcast(a, b).size,
-        **{"twice": True, "eps": ROUNDED, **options},
     )
+    broadcast = OpCase(
+        f"{name}:broadcast",
+        op=op,
+        reference=reference,
+        samples=pairs(*ranges, shapes=PAIRS),
+        edges=[Sample((0, 3), (3,)), Sample((3, 0), (1,)), Sample((), (0,))],
+        eps=eps,
+        gradient=gradient,
+        twice=gradient,
+        same_in_any_layout=not gradient,  # gradients are sums over the broadcast axes, whose order follows the memory
+        big=BIG[1:],
+    )
+    return [one_shape, broadcast]
 
 
 def by_number(name, op, reference, numbers=(2.5, -3), low=None, high=None):
@@ -117,7 +133,7 @@ def comparison(name, op, reference):
         name,
         op=op,
         reference=reference,
-        samples=[*pairs(), ties, *integers(-3, 3), *mixed],
+        samples=[*pairs(), *pairs(shapes=PAIRS), ties, *integers(-3, 3), *mixed],
         edges=specials(),
         errors=[NOT_A_TENSOR, LIST, SHAPES],
         gradient=False,
@@ -175,38 +191,35 @@ ZERO = {"error": ZeroDivisionError, "text": "integer division by zero"}
 ROUNDING_DIVISION = [Sample(INTEGERS, np.full_like(INTEGERS, d)) for d in (1, -1, 2, -2, 3, -7, 2**63 - 1)]
 
 CASES = [
-    arithmetic("add", dl.add, np.add, pairs()),
-    arithmetic("sub", dl.sub, np.subtract, pairs()),
-    arithmetic("mul", dl.mul, np.multiply, pairs()),
-    arithmetic("div", dl.div, np.divide, pairs(low_b=0.5, high_b=2)),
-    arithmetic("maximum", dl.maximum, np.maximum, pairs()),
-    arithmetic("minimum", dl.minimum, np.minimum, pairs()),
-    arithmetic("remainder", dl.remainder, np.remainder, pairs(2.1, 2.9, 1, 1.04)),
-    arithmetic("pow", dl.pow, np.power, pairs(0.5, 2), eps=Eps(forward=2, backward=32)),
+    *arithmetic("add", dl.add, np.add),
+    *arithmetic("sub", dl.sub, np.subtract),
+    *arithmetic("mul", dl.mul, np.multiply),
+    *arithmetic("div", dl.div, np.divide, (None, None), (0.5, 2)),
+    *arithmetic("maximum", dl.maximum, np.maximum),
+    *arithmetic("minimum", dl.minimum, np.minimum),
+    *arithmetic("remainder", dl.remainder, np.remainder, (2.1, 2.9), (1, 1.04)),
+    *arithmetic("pow", dl.pow, np.power, (0.5, 2), (None, None), eps=Eps(forward=2, backward=32)),
+    *arithmetic("floor_divide", dl.floor_divide, np.floor_divide, (-9, 9), (0.5, 2), gradient=False),
     by_number("add", dl.add, np.add),
     by_number("sub", dl.sub, np.subtract),
     by_number("mul", dl.mul, np.multiply),
     by_number("div", dl.div, np.divide, low=0.5, high=2),
     by_number("maximum", dl.maximum, np.maximum, (0.25,)),
     by_number("minimum", dl.minimum, np.minimum, (0.25,)),
-    by_number("remainder", dl.remainder, np.remainder, (0.37, -0.37), low=0.4, high=0.7),
+    by_number("remainder", dl.remainder, np.remainder, (0.375, -0.375), low=0.4, high=0.7),
     OpCase("pow:number", dl.pow, np.power, pow_by_number(), twice=True, eps=Eps(forward=3, backward=32)),
     OpCase(
-        "floor_divide",
+        "floor_divide:number",
         op=dl.floor_divide,
         reference=np.floor_divide,
         samples=[
-            *pairs(-9, 9, 0.5, 2),
-            *pairs(-9, 9, -2, -0.5),
-            Sample((17,), 0.3),
+            *pairs((-9, 9), (-2, -0.5)),
+            Sample((17,), 0.375),
             Sample(5.0, Rand((17,), low=0.5, high=2)),
         ],
-        edges=[*specials(), Sample(np.array([3e9, -3e9, 1e30]), np.array([0.7, 0.7, 1e-5]))],
-        errors=[NOT_A_TENSOR, LIST, SHAPES],
+        edges=[Sample(np.array([3e9, -3e9, 1e30]), np.array([0.7, 0.7, 1e-5]))],
         eps=ROUNDED,
         gradient=False,
-        big=BIG[:1],
-        bench={"gpt2_activations": BENCH["gpt2_activations"]},
     ),
     of_integers(
         "add", dl.add, np.add, [*integers(), Sample(INTEGERS, INTEGERS[::-1].copy()), Sample(Rand((7,), "int32"), 3)]
@@ -266,14 +279,30 @@ CASES = [
         "add:weak",
         op=dl.add,
         reference=np.add,
-        samples=[Sample(Rand((5,), "int64"), 2.5), Sample(True, Rand((5,), "int32")), Sample(Rand((5,), "bool"), 2)],
+        samples=[Sample(Rand((5,), "int64"), 2.5), Sample(2.5, Rand((5,), "uint8")), Sample(Rand((5,), "bool"), 0.5)],
         gradient=False,
         eps=ROUNDED,
-        output_dtype=lambda a, b: "float32" if b == 2.5 else "int64" if isinstance(b, int) else "int32",
+        output_dtype="float32",
+    ),
+    OpCase(
+        "add:weak_integers",
+        op=dl.add,
+        reference=lambda a, b: np.add(a, b, dtype=np.int32),
+        samples=[Sample(Rand((5,), "int32"), 3), Sample(True, Rand((5,), "int32"))],
         errors=[
             Fails(Rand((2,), "uint8"), 300, text="[add] the number 300 does not fit into uint8"),
             Fails(Rand((2,), "int64"), 2**63, text="does not fit into int64"),
         ],
+        gradient=False,
+        exact=True,
+    ),
+    OpCase(
+        "add:weak_bool",
+        op=dl.add,
+        reference=lambda a, b: np.add(a, b, dtype=np.int64),
+        samples=[Sample(Rand((5,), "bool"), 2), Sample(2, Rand((5,), "bool"))],
+        gradient=False,
+        exact=True,
     ),
     *[
         OpCase(
@@ -323,14 +352,7 @@ CASES = [
         "where",
         op=dl.where,
         reference=select,
-        samples=[Sample(Rand(s, "bool"), s, s) for s in around_simd_widths()]
-        + [
-            Sample(Rand((5, 1), "bool"), (1, 7), (7,)),
-            Sample(Rand((50, 3), "bool"), (3,), (50, 1)),
-            Sample(Rand((), "bool"), (3, 300), (300,)),
-            Sample(Rand((3, 300), "bool"), (3, 1), 0.5),
-            Sample(Rand((17,), "bool"), -1, (17,)),
-        ],
+        samples=[Sample(Rand(s, "bool"), s, s) for s in around_simd_widths()],
         edges=[
             Sample(Rand((0, 3), "bool"), (3,), ()),
             Sample(np.tile([True, False], 13), np.repeat(SPECIAL, 2), np.repeat(SPECIAL[::-1], 2)),
@@ -356,6 +378,21 @@ CASES = [
         ],
         bench={"gpt2_activations": Sample(Rand((8192, 768), "bool"), (8192, 768), (8192, 768))},
         bytes=lambda c, a, b: c.nbytes + a.nbytes + b.nbytes + 4 * c.size,
+    ),
+    OpCase(
+        "where:broadcast",
+        op=dl.where,
+        reference=select,
+        samples=[
+            Sample(Rand((5, 1), "bool"), (1, 7), (7,)),
+            Sample(Rand((50, 3), "bool"), (3,), (50, 1)),
+            Sample(Rand((), "bool"), (3, 300), (300,)),
+            Sample(Rand((3, 300), "bool"), (3, 1), 0.5),
+            Sample(Rand((17,), "bool"), -1, (17,)),
+        ],
+        exact=True,
+        twice=True,
+        same_in_any_layout=False,  # see the arithmetic
     ),
     OpCase(
         "where:integers",

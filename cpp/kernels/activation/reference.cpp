@@ -7,12 +7,19 @@
 namespace dl {
 namespace {
 
+constexpr double kSqrtHalfLow = -4.8336466567264567e-17;  // sqrt(1/2) less the double nearest to it
+
 double sigmoid(double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)); }
-double normal_cdf(double x) { return 0.5 * std::erfc(-x * M_SQRT1_2); }
+double normal_cdf(double x) {
+  if (std::isinf(x)) return x > 0 ? 1 : 0;
+  // erfc magnifies its argument's rounding error x^2 times: it is put back in by the derivative.
+  const double a = -x * M_SQRT1_2, error = std::fma(-x, M_SQRT1_2, -a) - x * kSqrtHalfLow;
+  return 0.5 * (std::erfc(a) - error * M_2_SQRTPI * std::exp(-a * a));
+}
 double normal_pdf(double x) { return std::exp(-0.5 * x * x) * (0.5 * M_2_SQRTPI * M_SQRT1_2); }
-double gelu_inner(double x) {
+double gelu_inner(double x) {  // 2 sqrt(2/pi) (x + 0.044715 x^3)
   return M_2_SQRTPI * M_SQRT2 * (x + 0.044715 * x * x * x);
-}  // 2 sqrt(2/pi) (x + 0.044715 x^3)
+}
 double times(double x, double factor) { return factor == 0 ? std::copysign(0.0, x) : x * factor; }  // also for x = inf
 
 struct Relu {
@@ -87,9 +94,10 @@ struct Elu {
 
 using Floats = Widened<float, bfloat16, double>;
 
-[[maybe_unused]] const bool registered =
-    Floats::unary<Relu, Tanh, Sigmoid, Gelu, GeluTanh, Silu, Softplus>() & Floats::unary_param<LeakyRelu, Elu>() &
-    Floats::binary<ReluBackward, TanhBackward, SigmoidBackward, GeluBackward, GeluTanhBackward, SiluBackward>();
+[[maybe_unused]] const bool registered = Floats::register_unary<Relu, Tanh, Sigmoid, Gelu, GeluTanh, Silu, Softplus>() &
+                                         Floats::register_unary_param<LeakyRelu, Elu>() &
+                                         Floats::register_binary<ReluBackward, TanhBackward, SigmoidBackward,
+                                                                 GeluBackward, GeluTanhBackward, SiluBackward>();
 
 }  // namespace
 }  // namespace dl

@@ -7,9 +7,10 @@ namespace {
 
 using All = Plain<int64_t, int32_t, uint8_t, double>;
 
-[[maybe_unused]] const bool registered = All::binary<Add, Sub, Mul, Maximum, Minimum, FloorDivide, Remainder, Pow>() &
-                                         All::comparisons<Eq, Ne, Lt, Le, Gt, Ge>() & Plain<double>::binary<Div>() &
-                                         Plain<int64_t, int32_t, uint8_t>::binary<BitwiseAnd, BitwiseOr, BitwiseXor>();
+[[maybe_unused]] const bool registered =
+    All::register_binary<Add, Sub, Mul, Maximum, Minimum, FloorDivide, Remainder, Pow>() &
+    All::register_comparisons<Eq, Ne, Lt, Le, Gt, Ge>() & Plain<double>::register_binary<Div>() &
+    Plain<int64_t, int32_t, uint8_t>::register_binary<BitwiseAnd, BitwiseOr, BitwiseXor>();
 
 }  // namespace
 }  // namespace dl

@@ -9,12 +9,12 @@ using Floats = Widened<float, bfloat16, double>;
 using Integers = Plain<int64_t, int32_t, uint8_t>;
 
 [[maybe_unused]] const bool floats =
-    Floats::binary<Add, Sub, Mul, Div, Maximum, Minimum, FloorDivide, Remainder, Pow>() &
-    Floats::comparisons<Eq, Ne, Lt, Le, Gt, Ge>();
+    Floats::register_binary<Add, Sub, Mul, Div, Maximum, Minimum, FloorDivide, Remainder, Pow>() &
+    Floats::register_comparisons<Eq, Ne, Lt, Le, Gt, Ge>();
 
-[[maybe_unused]] const bool integers =
-    Integers::binary<Add, Sub, Mul, Maximum, Minimum, FloorDivide, Remainder, Pow, BitwiseAnd, BitwiseOr, BitwiseXor>() &
-    Integers::comparisons<Eq, Ne, Lt, Le, Gt, Ge>();
+[[maybe_unused]] const bool integers = Integers::register_binary<Add, Sub, Mul, Maximum, Minimum, FloorDivide,
+                                                                 Remainder, Pow, BitwiseAnd, BitwiseOr, BitwiseXor>() &
+                                       Integers::register_comparisons<Eq, Ne, Lt, Le, Gt, Ge>();
 
 template <class T> void where_run(const bool* c, const T* a, const T* b, T* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? a[i] : b[i];

@@ -36,46 +36,46 @@ void scalar_binary(const T* a, const T* b, Y* y, const ElementwiseShape* s) {
   binary_loop<T, Y>(scalar_binary_run<Op, Compute>, a, b, y, s);
 }
 
-// Lists of functors over lists of element types: Plain<int64_t, int32_t>::unary<Neg, Abs>().
+// Lists of functors over lists of element types: Plain<int64_t, int32_t>::register_unary<Neg, Abs>().
 template <class... T> struct Plain {
-  template <class... Ops> static bool unary() { return (... & each_unary<Ops>()); }
-  template <class... Ops> static bool binary() { return (... & each_binary<Ops>()); }
-  template <class... Ops> static bool comparisons() { return (... & each_comparison<Ops>()); }
+  template <class... Ops> static bool register_unary() { return (... & register_one_unary<Ops>()); }
+  template <class... Ops> static bool register_binary() { return (... & register_one_binary<Ops>()); }
+  template <class... Ops> static bool register_comparisons() { return (... & register_one_comparison<Ops>()); }
 
  private:
-  template <class Op> static bool each_unary() {
+  template <class Op> static bool register_one_unary() {
     return (... & register_for_dtype<unary_fn<T, T>>(Op::name, kDTypeName<T>, scalar_unary<Op, T>));
   }
-  template <class Op> static bool each_binary() {
+  template <class Op> static bool register_one_binary() {
     return (... & register_for_dtype<binary_fn<T, T>>(Op::name, kDTypeName<T>, scalar_binary<Op, T>));
   }
-  template <class Op> static bool each_comparison() {
+  template <class Op> static bool register_one_comparison() {
     return (... & register_for_dtype<binary_fn<T, bool>>(Op::name, kDTypeName<T>, scalar_binary<Op, T>));
   }
 };
 
 // The same in double precision inside, for float32, bfloat16 and float64.
 template <class... T> struct Widened {
-  template <class... Ops> static bool unary() { return (... & each_unary<Ops>()); }
-  template <class... Ops> static bool predicates() { return (... & each_predicate<Ops>()); }
-  template <class... Ops> static bool unary_param() { return (... & each_param<Ops>()); }
-  template <class... Ops> static bool binary() { return (... & each_binary<Ops>()); }
-  template <class... Ops> static bool comparisons() { return (... & each_comparison<Ops>()); }
+  template <class... Ops> static bool register_unary() { return (... & register_one_unary<Ops>()); }
+  template <class... Ops> static bool register_predicates() { return (... & register_one_predicate<Ops>()); }
+  template <class... Ops> static bool register_unary_param() { return (... & register_one_param<Ops>()); }
+  template <class... Ops> static bool register_binary() { return (... & register_one_binary<Ops>()); }
+  template <class... Ops> static bool register_comparisons() { return (... & register_one_comparison<Ops>()); }
 
  private:
-  template <class Op> static bool each_unary() {
+  template <class Op> static bool register_one_unary() {
     return (... & register_for_dtype<unary_fn<T, T>>(Op::name, kDTypeName<T>, scalar_unary<Op, double>));
   }
-  template <class Op> static bool each_predicate() {
+  template <class Op> static bool register_one_predicate() {
     return (... & register_for_dtype<unary_fn<T, bool>>(Op::name, kDTypeName<T>, scalar_unary<Op, double>));
   }
-  template <class Op> static bool each_param() {
+  template <class Op> static bool register_one_param() {
     return (... & register_for_dtype<unary_param_fn<T>>(Op::name, kDTypeName<T>, scalar_unary_param<Op>));
   }
-  template <class Op> static bool each_binary() {
+  template <class Op> static bool register_one_binary() {
     return (... & register_for_dtype<binary_fn<T, T>>(Op::name, kDTypeName<T>, scalar_binary<Op, double>));
   }
-  template <class Op> static bool each_comparison() {
+  template <class Op> static bool register_one_comparison() {
     return (... & register_for_dtype<binary_fn<T, bool>>(Op::name, kDTypeName<T>, scalar_binary<Op, double>));
   }
 };

@@ -5,8 +5,8 @@
 namespace dl {
 namespace {
 
-[[maybe_unused]] const bool registered = Plain<int64_t, int32_t, uint8_t, double>::unary<Neg, Abs, Sign>() &
-                                         Plain<int64_t, int32_t, uint8_t>::unary<BitwiseNot>();
+[[maybe_unused]] const bool registered = Plain<int64_t, int32_t, uint8_t, double>::register_unary<Neg, Abs, Sign>() &
+                                         Plain<int64_t, int32_t, uint8_t>::register_unary<BitwiseNot>();
 
 }  // namespace
 }  // namespace dl

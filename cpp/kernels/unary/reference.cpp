@@ -89,10 +89,11 @@ struct Clamp {
 
 using Floats = Widened<float, bfloat16, double>;
 
-[[maybe_unused]] const bool floats = Floats::unary<Neg, Abs, Sign, Exp, Expm1, Log, Log1p, Log2, Sqrt, Rsqrt,
-                                                   Reciprocal, Erf, Sin, Cos, Floor, Ceil, Round, Trunc>() &
-                                     Floats::predicates<IsNan, IsInf, IsFinite>() & Floats::unary_param<Clamp>();
-[[maybe_unused]] const bool integers = Plain<int64_t, int32_t, uint8_t>::unary<Neg, Abs, Sign, BitwiseNot>();
+[[maybe_unused]] const bool floats = Floats::register_unary<Neg, Abs, Sign, Exp, Expm1, Log, Log1p, Log2, Sqrt, Rsqrt,
+                                                            Reciprocal, Erf, Sin, Cos, Floor, Ceil, Round, Trunc>() &
+                                     Floats::register_predicates<IsNan, IsInf, IsFinite>() &
+                                     Floats::register_unary_param<Clamp>();
+[[maybe_unused]] const bool integers = Plain<int64_t, int32_t, uint8_t>::register_unary<Neg, Abs, Sign, BitwiseNot>();
 
 }  // namespace
 }  // namespace dl

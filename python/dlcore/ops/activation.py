@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore import _C
 from dlcore.autograd import Function
 from dlcore.ops.elementwise import add, gt, maximum, mul, sub, where
-from dlcore.ops.unary import differentiable, exp, neg, square
+from dlcore.ops.unary import differentiable, exp, expect_tensor, neg, square
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -125,6 +125,7 @@ _gelu_tanh = differentiable(of_input=_GeluTanhBackward.apply)(_C.gelu_tanh)
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). Its gradient at 0 is 0."""
+    expect_tensor(x, "relu")
     return _relu(x) if x.dtype.is_floating_point else maximum(x, 0)
 
 

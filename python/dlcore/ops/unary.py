@@ -46,6 +46,12 @@ __all__ = [
 ]
 
 
+def expect_tensor(x: Any, op: str) -> None:
+    """Raises TypeError for what is not a tensor."""
+    if not isinstance(x, _C.Tensor):
+        raise TypeError(f"[{op}] expected a tensor, got {type(x).__name__}")
+
+
 def differentiable(
     of_input: Callable[[Tensor, Tensor], Tensor] | None = None,
     of_output: Callable[[Tensor, Tensor], Tensor] | None = None,
@@ -116,6 +122,7 @@ def sign(x: Tensor) -> Tensor:
 
 def square(x: Tensor) -> Tensor:
     """x^2."""
+    expect_tensor(x, "square")
     return _Square.apply(x)
 
 
@@ -198,32 +205,28 @@ def cos(x: Tensor) -> Tensor:
     return _C.cos(x)
 
 
-def _rounded(x: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    return kernel(x) if x.dtype.is_floating_point else _C.clone(x)
-
-
 @differentiable()
 def floor(x: Tensor) -> Tensor:
     """The nearest whole number not above x. Its gradient is 0."""
-    return _rounded(x, _C.floor)
+    return _C.floor(x)
 
 
 @differentiable()
 def ceil(x: Tensor) -> Tensor:
     """The nearest whole number not below x. Its gradient is 0."""
-    return _rounded(x, _C.ceil)
+    return _C.ceil(x)
 
 
 @differentiable()
 def round(x: Tensor) -> Tensor:
     """The nearest whole number, halves to the even one. Its gradient is 0."""
-    return _rounded(x, _C.round)
+    return _C.round(x)
 
 
 @differentiable()
 def trunc(x: Tensor) -> Tensor:
     """The whole part of x: rounded towards zero. Its gradient is 0."""
-    return _rounded(x, _C.trunc)
+    return _C.trunc(x)
 
 
 def isnan(x: Tensor) -> Tensor:
@@ -266,6 +269,7 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise ValueError("[clamp] expected min, max or both")
+    expect_tensor(x, "clamp")
     min, max = value_of(min), value_of(max)
     if x.dtype.is_floating_point and not isinstance(min, _C.Tensor) and not isinstance(max, _C.Tensor):
         return _Clamp.apply(x, -math.inf if min is None else min, math.inf if max is None else max)
@@ -276,11 +280,13 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 def bitwise_not(x: Tensor) -> Tensor:
     """~x, of an integer or bool tensor."""
+    expect_tensor(x, "bitwise_not")
     return _C.eq(x, False) if x.dtype is _C.bool_ else _C.bitwise_not(x)
 
 
 def logical_not(x: Tensor) -> Tensor:
     """Whether x is zero."""
+    expect_tensor(x, "logical_not")
     return _C.eq(x, False if x.dtype is _C.bool_ else 0)
 
 
