@@ -8,13 +8,11 @@
 namespace dl {
 namespace {
 
-template <class T>
-void run(const Tensor& x, const Tensor& y, int64_t diagonal, bool upper, const char* name) {
+template <class T> void run(const Tensor& x, const Tensor& y, int64_t diagonal, bool upper, const char* name) {
   static const Kernel<triangle_fn<T>> kernel{name};
   const int64_t rows = x.size(-2), cols = x.size(-1), batch = x.numel() / (rows * cols);
-  launch(x.numel(), [&] {
-    kernel(static_cast<const T*>(x.raw()), static_cast<T*>(y.raw()), batch, rows, cols, diagonal, upper);
-  });
+  launch(x.numel(),
+         [&] { kernel(static_cast<const T*>(x.raw()), static_cast<T*>(y.raw()), batch, rows, cols, diagonal, upper); });
 }
 
 Tensor triangle(const Tensor& x, int64_t diagonal, bool upper) {

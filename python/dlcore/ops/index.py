@@ -190,7 +190,7 @@ def _parse(x: Tensor, items: list[Any]) -> tuple[tuple[Any, ...], Picks]:
     view_key: list[Any] = []
     dims: list[int] = []
     indices: list[Tensor] = []
-    groups, in_group = 0, False  # of neighbouring indices: the shape of a single group stays in its place
+    groups, in_group = 0, False  # of neighbouring indices: the shape of a single one stays in its place
     axis = 0  # the dimension of x that comes next
     for position, item in enumerate(items):
         picks: tuple[Tensor, ...] = ()
