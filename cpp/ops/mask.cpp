@@ -72,10 +72,12 @@ Tensor mask_read(const Tensor& x, const Tensor& mask) {
   return y;
 }
 
-template <class T> void run_write(const Tensor& x, const Counted& m, int64_t row, const Tensor& y, const char* name) {
+template <class T>
+void run_write(const Tensor& x, const Counted& m, int64_t row, const Tensor& y, int64_t y_step, const char* name) {
   static const Kernel<mask_write_fn<T>> kernel{name};
   launch(x.numel(), [&] {
-    kernel(static_cast<T*>(x.raw()), m.bytes(), m.mask.numel(), m.starts.data(), row, static_cast<const T*>(y.raw()));
+    kernel(static_cast<T*>(x.raw()), m.bytes(), m.mask.numel(), m.starts.data(), row, static_cast<const T*>(y.raw()),
+           y_step);
   });
 }
 
@@ -85,16 +87,19 @@ void mask_write(const Tensor& x, const Tensor& mask, const Tensor& values) {
   const Counted m(mask);
   Dims shape{m.total};
   for (int d = mask.ndim(); d < x.ndim(); ++d) shape.push_back(x.shape()[d]);
+  const bool one_row = values.ndim() < shape.size() || (values.ndim() == shape.size() && values.shape()[0] == 1);
+  if (one_row) shape[0] = 1;
+  const int64_t y_step = one_row ? 0 : row;
   const Tensor y = Tensor::empty(shape, x.dtype());
   copy_into(values, y, "setitem");
-  if (y.numel() == 0) return mark_written(x, "setitem");
+  if (m.total == 0 || y.numel() == 0) return mark_written(x, "setitem");
   const Tensor rows = contiguous(x);
   mark_written(rows, "setitem");
   switch (itemsize(x.dtype())) {
-    case 1: run_write<uint8_t>(rows, m, row, y, "mask_write/1"); break;
-    case 2: run_write<uint16_t>(rows, m, row, y, "mask_write/2"); break;
-    case 4: run_write<uint32_t>(rows, m, row, y, "mask_write/4"); break;
-    default: run_write<uint64_t>(rows, m, row, y, "mask_write/8");
+    case 1: run_write<uint8_t>(rows, m, row, y, y_step, "mask_write/1"); break;
+    case 2: run_write<uint16_t>(rows, m, row, y, y_step, "mask_write/2"); break;
+    case 4: run_write<uint32_t>(rows, m, row, y, y_step, "mask_write/4"); break;
+    default: run_write<uint64_t>(rows, m, row, y, y_step, "mask_write/8");
   }
   if (!x.is_contiguous()) copy_into(rows, x, "setitem");
 }

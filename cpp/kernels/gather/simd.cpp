@@ -26,12 +26,14 @@ void check_indices(const int64_t* index, int64_t n, int64_t size, int* out_of_ra
 template <class Visit> void visit_part(const int64_t* index, const GatherShape* s, const Runs& inner, int64_t x_offset,
                                        int64_t first, int64_t k0, int64_t k1, int64_t n, int64_t step,
                                        const Visit& visit) {
+  const auto place = [&](int64_t j) { return x_offset + (j + (j < 0 ? s->size : 0)) * s->stride; };
+  if (n == 1) {
+    for (int64_t at = first + k0 * step; at < first + k1 * step; at += step) visit(place(index[at]), at);
+    return;
+  }
   for (int64_t k = k0; k < k1; ++k) {
     const int64_t at = first + k * step;
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t j = index[at + i];
-      visit(x_offset + (j + (j < 0 ? s->size : 0)) * s->stride + i * inner.stride, at + i);
-    }
+    for (int64_t i = 0; i < n; ++i) { visit(place(index[at + i]) + i * inner.stride, at + i); }
   }
 }
 

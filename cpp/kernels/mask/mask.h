@@ -17,8 +17,9 @@ using mask_places_fn = void (*)(const uint8_t* mask, int64_t n, const int64_t* s
 // y[k, :] = x[p, :] for the k-th true place p; rows of `row` >= 1 elements. T stands for any element of its size.
 template <class T>
 using mask_read_fn = void (*)(const T* x, const uint8_t* mask, int64_t n, const int64_t* starts, int64_t row, T* y);
-// x[p, :] = y[k, :] for the k-th true place p; other rows stay.
-template <class T>
-using mask_write_fn = void (*)(T* x, const uint8_t* mask, int64_t n, const int64_t* starts, int64_t row, const T* y);
+// x[p, :] = y[k, :] for the k-th true place p, or y[0, :] for all of them where y_step is 0 instead of row; other rows
+// stay.
+template <class T> using mask_write_fn = void (*)(T* x, const uint8_t* mask, int64_t n, const int64_t* starts,
+                                                  int64_t row, const T* y, int64_t y_step);
 
 }  // namespace dl

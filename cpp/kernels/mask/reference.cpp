@@ -30,10 +30,13 @@ template <class T> void mask_read(const T* x, const uint8_t* mask, int64_t n, co
     for (int64_t i = 0; mask[p] && i < row; ++i) y[k++] = x[p * row + i];
 }
 
-template <class T> void mask_write(T* x, const uint8_t* mask, int64_t n, const int64_t*, int64_t row, const T* y) {
-  int64_t k = 0;
-  for (int64_t p = 0; p < n; ++p)
-    for (int64_t i = 0; mask[p] && i < row; ++i) x[p * row + i] = y[k++];
+template <class T>
+void mask_write(T* x, const uint8_t* mask, int64_t n, const int64_t*, int64_t row, const T* y, int64_t y_step) {
+  for (int64_t p = 0; p < n; ++p) {
+    if (!mask[p]) continue;
+    for (int64_t i = 0; i < row; ++i) x[p * row + i] = y[i];
+    y += y_step;
+  }
 }
 
 DL_REGISTER("mask_count", mask_count, mask_count_fn)

@@ -89,18 +89,39 @@ void mask_read(const T* x, const uint8_t* mask, int64_t n, const int64_t* starts
   });
 }
 
+// Single elements, unpacked without branches but for runs of eight false ones. `last` is the last value there is.
+template <class T> void unpack(T* x, const uint8_t* mask, int64_t begin, int64_t end, const T* y, int64_t last) {
+  int64_t k = 0;
+  for (int64_t b = begin; b < end; b += 8) {
+    const int64_t e = b + 8 < end ? b + 8 : end;
+    uint64_t any = 0;
+    std::memcpy(&any, mask + b, static_cast<size_t>(e - b));
+    if (!any) continue;
+    for (int64_t p = b; p < e; ++p) {
+      const T value = y[k < last ? k : last];
+      x[p] = mask[p] ? value : x[p];
+      k += mask[p] != 0;
+    }
+  }
+}
+
 template <class T>
-void mask_write(T* x, const uint8_t* mask, int64_t n, const int64_t* starts, int64_t row, const T* y) {
+void mask_write(T* x, const uint8_t* mask, int64_t n, const int64_t* starts, int64_t row, const T* y, int64_t y_step) {
   for_each_block(n, [&](int64_t block, int64_t begin, int64_t end) {
-    const T* from = y + starts[block] * row;
-    for_each_true(mask, begin, end, [&](int64_t p) {
-      if (row == 1) {
-        x[p] = *from;
-      } else {
+    const T* from = y + starts[block] * y_step;
+    if (row == 1 && y_step == 0) {
+      const T value = *y;
+      for (int64_t p = begin; p < end; ++p) x[p] = mask[p] ? value : x[p];
+    } else if (row == 1) {
+      int64_t count = 0;
+      for (int64_t p = begin; p < end; ++p) count += mask[p] != 0;
+      if (count) unpack(x, mask, begin, end, from, count - 1);
+    } else {
+      for_each_true(mask, begin, end, [&](int64_t p) {
         std::memcpy(x + p * row, from, static_cast<size_t>(row) * sizeof(T));
-      }
-      from += row;
-    });
+        from += y_step;
+      });
+    }
   });
 }
 
