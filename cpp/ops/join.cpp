@@ -1,8 +1,23 @@
 // Tensors joined along a dimension, and padded. The work is copies into slices of the result.
+#include <cstring>
+
 #include "ops/common.h"
 
 namespace dl {
 namespace {
+
+constexpr size_t kSmall = 16384;
+
+std::vector<Tensor> tensors_of(const py::sequence& items, const char* op) {
+  std::vector<Tensor> xs;
+  xs.reserve(items.size());
+  for (const py::handle item : items) {
+    DL_CHECK_TYPE(is_tensor(item.ptr()), "[", op, "] expected tensors, got ", Py_TYPE(item.ptr())->tp_name,
+                  " as input ", xs.size());
+    xs.push_back(unwrap(item.ptr()));
+  }
+  return xs;
+}
 
 DType promoted_dtype(const std::vector<Tensor>& xs) {
   DType dtype = xs[0].dtype();
@@ -27,11 +42,18 @@ Tensor cat_tensors(const std::vector<Tensor>& xs, int64_t dim) {
     shape[axis] += other[axis];
   }
   Tensor y = Tensor::empty(shape, promoted_dtype(xs));
-  int64_t start = 0;
+  int64_t outer = 1, start = 0;
+  for (int d = 0; d < axis; ++d) outer *= shape[d];
+  const size_t step = shape[axis] ? y.nbytes() / static_cast<size_t>(shape[axis]) : 0;  // where outer is 1
   for (const Tensor& x : xs) {
-    const int64_t stop = start + x.shape()[axis];
-    if (x.numel()) copy_into(x, y.slice(axis, start, stop, 1));
-    start = stop;
+    const int64_t size = x.shape()[axis];
+    // Many small parts: their copies must not cost more than they move.
+    if (outer == 1 && x.nbytes() <= kSmall && x.dtype() == y.dtype() && x.is_contiguous()) {
+      if (x.nbytes()) std::memcpy(static_cast<char*>(y.raw()) + static_cast<size_t>(start) * step, x.raw(), x.nbytes());
+    } else if (x.numel()) {
+      copy_into(x, y.slice(axis, start, start + size, 1));
+    }
+    start += size;
   }
   return y;
 }
@@ -81,8 +103,12 @@ Tensor pad(const Tensor& x, const Dims& before, const Dims& after, const Tensor&
 
 DL_BIND(join) {
   using namespace dl;
-  m.def("cat", &cat_tensors, py::arg("xs"), py::arg("dim"), "Tensors joined along a dimension they have.");
-  m.def("stack", &stack_tensors, py::arg("xs"), py::arg("dim"), "Tensors of one shape joined along a new dimension.");
+  m.def(
+      "cat", [](const py::sequence& xs, int64_t dim) { return cat_tensors(tensors_of(xs, "cat"), dim); }, py::arg("xs"),
+      py::arg("dim"), "Tensors joined along a dimension they have.");
+  m.def(
+      "stack", [](const py::sequence& xs, int64_t dim) { return stack_tensors(tensors_of(xs, "stack"), dim); },
+      py::arg("xs"), py::arg("dim"), "Tensors of one shape joined along a new dimension.");
   m.def("pad", &pad, py::arg("x"), py::arg("before"), py::arg("after"), py::arg("value"),
         "x with elements added (negative: cut) at both ends of each dimension; value is a 0-d tensor.");
 }

@@ -9,9 +9,14 @@ namespace dl {
 
 // The range a floating value is saturated to before truncation; both ends are exact in double.
 template <class D> struct IntegerRange;
-template <> struct IntegerRange<int64_t> { static constexpr double low = -0x1p63, high = 0x1p63; static constexpr int64_t least = INT64_MIN, most = INT64_MAX; };
-template <> struct IntegerRange<int32_t> { static constexpr double low = -0x1p31, high = 0x1p31; static constexpr int32_t least = INT32_MIN, most = INT32_MAX; };
-template <> struct IntegerRange<uint8_t> { static constexpr double low = -1, high = 256; static constexpr uint8_t least = 0, most = 255; };
+template <> struct IntegerRange<int64_t> {
+  static constexpr double low = -0x1p63, high = 0x1p63;
+  static constexpr int64_t least = INT64_MIN, most = INT64_MAX;
+};
+template <> struct IntegerRange<int32_t> {
+  static constexpr double low = -0x1p31, high = 0x1p31;
+  static constexpr int32_t least = INT32_MIN, most = INT32_MAX;
+};
 
 template <class S, class D> static inline D convert(S v) {
   if constexpr (std::is_same_v<S, bfloat16>) {
@@ -20,6 +25,10 @@ template <class S, class D> static inline D convert(S v) {
     return to_bfloat16(static_cast<float>(v));
   } else if constexpr (std::is_same_v<D, bool>) {
     return v != S(0);
+  } else if constexpr (std::is_floating_point_v<S> && std::is_same_v<D, uint8_t>) {
+    // Minimum and maximum instead of branches, so that vectors can do it; NaN is not above 0.
+    const S above = v > S(0) ? v : S(0), bounded = above < S(255) ? above : S(255);
+    return static_cast<uint8_t>(static_cast<int32_t>(bounded));
   } else if constexpr (std::is_floating_point_v<S> && std::is_integral_v<D>) {
     using Range = IntegerRange<D>;
     if (v != v) return 0;

@@ -30,13 +30,13 @@ DL_REGISTER("copy_strided/4", copy_strided, copy_strided_fn<uint32_t>)
 DL_REGISTER("copy_strided/8", copy_strided, copy_strided_fn<uint64_t>)
 
 // Every pair of dtypes; the seven casts to the same dtype are the op's business (no work).
-#define DL_CASTS_FROM(S, s) \
-  DL_REGISTER("cast/" s "/float32", cast, cast_fn<S, float>) \
+#define DL_CASTS_FROM(S, s)                                      \
+  DL_REGISTER("cast/" s "/float32", cast, cast_fn<S, float>)     \
   DL_REGISTER("cast/" s "/bfloat16", cast, cast_fn<S, bfloat16>) \
-  DL_REGISTER("cast/" s "/float64", cast, cast_fn<S, double>) \
-  DL_REGISTER("cast/" s "/int64", cast, cast_fn<S, int64_t>) \
-  DL_REGISTER("cast/" s "/int32", cast, cast_fn<S, int32_t>) \
-  DL_REGISTER("cast/" s "/uint8", cast, cast_fn<S, uint8_t>) \
+  DL_REGISTER("cast/" s "/float64", cast, cast_fn<S, double>)    \
+  DL_REGISTER("cast/" s "/int64", cast, cast_fn<S, int64_t>)     \
+  DL_REGISTER("cast/" s "/int32", cast, cast_fn<S, int32_t>)     \
+  DL_REGISTER("cast/" s "/uint8", cast, cast_fn<S, uint8_t>)     \
   DL_REGISTER("cast/" s "/bool", cast, cast_fn<S, bool>)
 
 DL_CASTS_FROM(float, "float32")

@@ -5,6 +5,7 @@
 #include "dispatch/kernel.h"
 #include "kernels/copy/convert.h"
 #include "kernels/copy/copy.h"
+#include "simd/transpose.h"
 
 namespace dl {
 namespace {
@@ -65,15 +66,35 @@ template <class T> void copy_rows(const T* x, T* y, const CopyShape* s) {
   const int64_t n = s->sizes[last], sx = s->x_strides[last], sy = s->y_strides[last];
   const int64_t rows = size_of_first(s, last);
   if (rows == 1) {
-    parallel_for(n, kElementsPerBlock, [&](int64_t begin, int64_t end) {
-      copy_run(x + begin * sx, y + begin * sy, end - begin, sx, sy);
-    });
+    parallel_for(n, kElementsPerBlock,
+                 [&](int64_t begin, int64_t end) { copy_run(x + begin * sx, y + begin * sy, end - begin, sx, sy); });
     return;
   }
   parallel_for(rows, at_least_one(kElementsPerBlock / n), [&](int64_t begin, int64_t end) {
     Walk walk(s, last, begin);
     for (int64_t r = begin; r < end; ++r, walk.next()) copy_run(x + walk.x, y + walk.y, n, sx, sy);
   });
+}
+
+// y[r, c] = x[r, c] where x runs along r and y along c: squares of lanes, transposed in registers.
+void copy_tile(const uint32_t* x, uint32_t* y, int64_t rows, int64_t cols, int64_t x_col, int64_t y_row) {
+  const float* from = reinterpret_cast<const float*>(x);
+  float* to = reinterpret_cast<float*>(y);
+  constexpr int64_t kSquare = Vec::size;
+  for (int64_t r = 0; r < rows; r += kSquare)
+    for (int64_t c = 0; c < cols; c += kSquare) {
+      const int64_t m = rows - r < kSquare ? rows - r : kSquare, n = cols - c < kSquare ? cols - c : kSquare;
+      Vec square[kSquare];
+      if (m == kSquare && n == kSquare) {
+        for (int64_t i = 0; i < kSquare; ++i) square[i] = load(from + r + (c + i) * x_col);
+        transpose(square);
+        for (int64_t i = 0; i < kSquare; ++i) store(to + (r + i) * y_row + c, square[i]);
+      } else {
+        for (int64_t i = 0; i < kSquare; ++i) square[i] = i < n ? load(from + r + (c + i) * x_col, m) : zero();
+        transpose(square);
+        for (int64_t i = 0; i < m; ++i) store(to + (r + i) * y_row + c, square[i], n);
+      }
+    }
 }
 
 // x runs along `wide`, y along the last dimension: copy tile by tile.
@@ -92,18 +113,28 @@ template <class T> void copy_transposed(const T* x, T* y, const CopyShape* s, in
 
   const int64_t rows = t.sizes[side], cols = t.sizes[last];
   const int64_t strips = (rows + kTile - 1) / kTile;
-  const int64_t x_row = t.x_strides[side], x_col = t.x_strides[last], y_row = t.y_strides[side], y_col = t.y_strides[last];
-  parallel_for(size_of_first(&t, side) * strips, at_least_one(kElementsPerBlock / (kTile * cols)), [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const Walk walk(&t, side, b / strips);
-      const int64_t r0 = b % strips * kTile, r1 = r0 + kTile < rows ? r0 + kTile : rows;
-      for (int64_t c0 = 0; c0 < cols; c0 += kTile) {
-        const int64_t c1 = c0 + kTile < cols ? c0 + kTile : cols;
-        for (int64_t r = r0; r < r1; ++r)
-          for (int64_t c = c0; c < c1; ++c) y[walk.y + r * y_row + c * y_col] = x[walk.x + r * x_row + c * x_col];
-      }
-    }
-  });
+  const int64_t x_row = t.x_strides[side], x_col = t.x_strides[last], y_row = t.y_strides[side],
+                y_col = t.y_strides[last];
+  parallel_for(size_of_first(&t, side) * strips, at_least_one(kElementsPerBlock / (kTile * cols)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t b = begin; b < end; ++b) {
+                   const Walk walk(&t, side, b / strips);
+                   const int64_t r0 = b % strips * kTile, r1 = r0 + kTile < rows ? r0 + kTile : rows;
+                   for (int64_t c0 = 0; c0 < cols; c0 += kTile) {
+                     const int64_t c1 = c0 + kTile < cols ? c0 + kTile : cols;
+                     if constexpr (sizeof(T) == 4) {
+                       if (x_row == 1 && y_col == 1) {
+                         copy_tile(x + walk.x + r0 + c0 * x_col, y + walk.y + r0 * y_row + c0, r1 - r0, c1 - c0, x_col,
+                                   y_row);
+                         continue;
+                       }
+                     }
+                     for (int64_t r = r0; r < r1; ++r)
+                       for (int64_t c = c0; c < c1; ++c)
+                         y[walk.y + r * y_row + c * y_col] = x[walk.x + r * x_row + c * x_col];
+                   }
+                 }
+               });
 }
 
 template <class T> void copy_strided(const T* x, T* y, const CopyShape* s) {
@@ -116,7 +147,10 @@ template <class T> void copy_strided(const T* x, T* y, const CopyShape* s) {
 
 template <class S, class D> void cast(const S* x, D* y, int64_t n) {
   parallel_for(n, kElementsPerBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = convert<S, D>(x[i]);
+    // Locals: a write through uint8_t* might change captured variables, for all the compiler knows.
+    const S* const from = x;
+    D* const to = y;
+    for (int64_t i = begin; i < end; ++i) to[i] = convert<S, D>(from[i]);
   });
 }
 
@@ -126,13 +160,13 @@ DL_REGISTER("copy_strided/4", copy_strided, copy_strided_fn<uint32_t>)
 DL_REGISTER("copy_strided/8", copy_strided, copy_strided_fn<uint64_t>)
 
 // Every pair of dtypes; the seven casts to the same dtype are the op's business (no work).
-#define DL_CASTS_FROM(S, s) \
-  DL_REGISTER("cast/" s "/float32", cast, cast_fn<S, float>) \
+#define DL_CASTS_FROM(S, s)                                      \
+  DL_REGISTER("cast/" s "/float32", cast, cast_fn<S, float>)     \
   DL_REGISTER("cast/" s "/bfloat16", cast, cast_fn<S, bfloat16>) \
-  DL_REGISTER("cast/" s "/float64", cast, cast_fn<S, double>) \
-  DL_REGISTER("cast/" s "/int64", cast, cast_fn<S, int64_t>) \
-  DL_REGISTER("cast/" s "/int32", cast, cast_fn<S, int32_t>) \
-  DL_REGISTER("cast/" s "/uint8", cast, cast_fn<S, uint8_t>) \
+  DL_REGISTER("cast/" s "/float64", cast, cast_fn<S, double>)    \
+  DL_REGISTER("cast/" s "/int64", cast, cast_fn<S, int64_t>)     \
+  DL_REGISTER("cast/" s "/int32", cast, cast_fn<S, int32_t>)     \
+  DL_REGISTER("cast/" s "/uint8", cast, cast_fn<S, uint8_t>)     \
   DL_REGISTER("cast/" s "/bool", cast, cast_fn<S, bool>)
 
 DL_CASTS_FROM(float, "float32")

@@ -11,6 +11,7 @@ from dlcore.autograd import Function, View
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
 from dlcore.ops.shape import axis_of, reshape
+from dlcore.state import state
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -91,13 +92,15 @@ def _in_dtypes(dxs: Sequence[Tensor], dtypes: Sequence[Any]) -> list[Tensor | No
     return [cast(dx, t) if t.is_floating_point else None for dx, t in zip(dxs, dtypes, strict=True)]
 
 
-def _check_tensors(xs: Any, op: str) -> tuple[Tensor, ...]:
+def _sequence(xs: Any, op: str) -> Sequence[Tensor]:
     if isinstance(xs, _C.Tensor) or not isinstance(xs, Sequence):
         raise TypeError(f"[{op}] expected a sequence of tensors, got {type(xs).__name__}")
-    for i, x in enumerate(xs):
-        if not isinstance(x, _C.Tensor):
-            raise TypeError(f"[{op}] expected tensors, got {type(x).__name__} as input {i}")
-    return tuple(xs)
+    return xs
+
+
+def _records(xs: Sequence[Tensor]) -> bool:
+    """Whether gradients are recorded; where not, thousands of small tensors are spared the way through `apply`."""
+    return state.grad_enabled and any(isinstance(x, _C.Tensor) and x.requires_grad for x in xs)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -108,7 +111,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         ValueError: no tensors, 0-dimensional ones, or sizes that do not match; names the input and the dimension.
     """
-    return _Cat.apply(dim, *_check_tensors(tensors, "cat"))
+    xs = _sequence(tensors, "cat")
+    return _Cat.apply(dim, *xs) if _records(xs) else _C.cat(xs, dim)
 
 
 concatenate = cat
@@ -116,7 +120,8 @@ concatenate = cat
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joins tensors of one shape along a new dimension `dim` (-1: the last of the result)."""
-    return _Stack.apply(dim, *_check_tensors(tensors, "stack"))
+    xs = _sequence(tensors, "stack")
+    return _Stack.apply(dim, *xs) if _records(xs) else _C.stack(xs, dim)
 
 
 def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -159,13 +164,13 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """`cat` along dimension 1, or 0 for vectors; numbers count as vectors of one element."""
-    xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in _check_tensors(tensors, "hstack")]
+    xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in _sequence(tensors, "hstack")]
     return cat(xs, 0 if xs and xs[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """`cat` along dimension 0; vectors count as rows."""
-    return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _check_tensors(tensors, "vstack")], 0)
+    return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _sequence(tensors, "vstack")], 0)
 
 
 def pad(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
