@@ -18,8 +18,8 @@ Dims position_of(int64_t element, const Dims& shape) {
 }
 
 Tensor checked_indices(const Tensor& indices, int64_t n, const char* op, const char* what) {
-  DL_CHECK_TYPE(indices.dtype() == DType::int64 || indices.dtype() == DType::int32, "[", op, "] expected int64 or int32 indices, got ",
-                indices.dtype(), " of shape ", indices.shape());
+  DL_CHECK_TYPE(indices.dtype() == DType::int64 || indices.dtype() == DType::int32, "[", op,
+                "] expected int64 or int32 indices, got ", indices.dtype(), " of shape ", indices.shape());
   const Tensor index = cast(indices, DType::int64);
   const int64_t* p = index.data<int64_t>();
   for (int64_t i = 0; i < index.numel(); ++i)
@@ -29,7 +29,8 @@ Tensor checked_indices(const Tensor& indices, int64_t n, const char* op, const c
 }
 
 Tensor embedding_forward(const Tensor& indices, const Tensor& weight) {
-  DL_CHECK(weight.ndim() == 2, "[embedding] expected a weight of shape (num_embeddings, embedding_dim), got ", weight.shape());
+  DL_CHECK(weight.ndim() == 2, "[embedding] expected a weight of shape (num_embeddings, embedding_dim), got ",
+           weight.shape());
   const Tensor index = checked_indices(indices, weight.shape()[0], "embedding", "num_embeddings");
   const Tensor w = contiguous(weight);
   const int64_t cols = w.shape()[1];
@@ -54,8 +55,9 @@ Tensor embedding_backward(const Tensor& indices, const Tensor& grad, int64_t voc
   auto run = [&](auto type) {
     using T = typename decltype(type)::type;
     static const Kernel<embedding_backward_fn<T>> kernel{cat("embedding_backward/", name(dtype_of<T>())).c_str()};
-    launch(dy.numel() + dw.numel(),
-           [&] { kernel(index.data<int64_t>(), dy.data<T>(), dw.data<T>(), index.numel(), vocabulary, cols, padding); });
+    launch(dy.numel() + dw.numel(), [&] {
+      kernel(index.data<int64_t>(), dy.data<T>(), dw.data<T>(), index.numel(), vocabulary, cols, padding);
+    });
   };
   if (sum_dtype == DType::float32) run(Type<float>{});
   else run(Type<double>{});
@@ -68,8 +70,10 @@ Tensor embedding_backward(const Tensor& indices, const Tensor& grad, int64_t voc
 DL_BIND(embedding) {
   using namespace dl;
   m.def("embedding_forward", &embedding_forward, py::arg("indices"), py::arg("w"), "Rows of w by index.");
-  m.def("embedding_backward", &embedding_backward, py::arg("indices"), py::arg("dy"), py::arg("vocabulary"), py::arg("padding"),
-        "Gradient of embedding for the table.");
-  m.def("checked_classes", [](const Tensor& indices, int64_t n) { return checked_indices(indices, n, "one_hot", "num_classes"); },
-        py::arg("indices"), py::arg("num_classes"), "Class indices as int64; IndexError for one out of range.");
+  m.def("embedding_backward", &embedding_backward, py::arg("indices"), py::arg("dy"), py::arg("vocabulary"),
+        py::arg("padding"), "Gradient of embedding for the table.");
+  m.def(
+      "checked_classes",
+      [](const Tensor& indices, int64_t n) { return checked_indices(indices, n, "one_hot", "num_classes"); },
+      py::arg("indices"), py::arg("num_classes"), "Class indices as int64; IndexError for one out of range.");
 }

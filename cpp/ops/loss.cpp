@@ -17,8 +17,8 @@ Tensor checked_targets(const Tensor& target, int64_t classes, int64_t ignore_ind
   const Tensor t = cast(target, DType::int64);
   const int64_t* p = t.data<int64_t>();
   for (int64_t i = 0; i < t.numel(); ++i)
-    DL_CHECK_INDEX((p[i] >= 0 && p[i] < classes) || p[i] == ignore_index, "[", op, "] target ", p[i], " at position ", i,
-                   " is out of range for ", classes, " classes");
+    DL_CHECK_INDEX((p[i] >= 0 && p[i] < classes) || p[i] == ignore_index, "[", op, "] target ", p[i], " at position ",
+                   i, " is out of range for ", classes, " classes");
   return t;
 }
 
@@ -33,8 +33,9 @@ std::optional<Tensor> as_statistic(const std::optional<Tensor>& w, DType statist
 DType statistic_of(const Tensor& x) { return x.dtype() == DType::float64 ? DType::float64 : DType::float32; }
 
 // x (rows, cols), target (rows): per row the loss, the weight of its class, and {max, log sum}.
-std::tuple<Tensor, Tensor, Tensor> cross_entropy_forward(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight,
-                                                         int64_t ignore_index, double smoothing) {
+std::tuple<Tensor, Tensor, Tensor> cross_entropy_forward(const Tensor& input, const Tensor& target,
+                                                         const std::optional<Tensor>& weight, int64_t ignore_index,
+                                                         double smoothing) {
   check_floating(input, "cross_entropy");
   const int64_t rows = input.shape()[0], cols = input.shape()[1];
   const Tensor x = contiguous(input);
@@ -48,15 +49,16 @@ std::tuple<Tensor, Tensor, Tensor> cross_entropy_forward(const Tensor& input, co
     using S = typename LossOf<T>::type;
     static const Kernel<cross_entropy_forward_fn<T>> kernel{cat("cross_entropy_forward/", name(dtype_of<T>())).c_str()};
     launch(kWork * x.numel(), [&] {
-      kernel(x.data<T>(), target.data<int64_t>(), data_or_null<S>(w), loss.data<S>(), norm.data<S>(), statistics.data<S>(), rows, cols, &options);
+      kernel(x.data<T>(), target.data<int64_t>(), data_or_null<S>(w), loss.data<S>(), norm.data<S>(),
+             statistics.data<S>(), rows, cols, &options);
     });
   });
   return {loss, norm, statistics};
 }
 
 // dloss: (rows), or one number for all rows.
-Tensor cross_entropy_backward(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight, const Tensor& statistics,
-                              const Tensor& grad, int64_t ignore_index, double smoothing) {
+Tensor cross_entropy_backward(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight,
+                              const Tensor& statistics, const Tensor& grad, int64_t ignore_index, double smoothing) {
   const Tensor x = contiguous(input), dx = Tensor::empty(x.shape(), x.dtype()), dloss = cast(grad, statistics.dtype());
   if (x.numel() == 0) return dx;
   const auto w = as_statistic(weight, statistics.dtype());
@@ -64,10 +66,11 @@ Tensor cross_entropy_backward(const Tensor& input, const Tensor& target, const s
   visit_floating(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     using S = typename LossOf<T>::type;
-    static const Kernel<cross_entropy_backward_fn<T>> kernel{cat("cross_entropy_backward/", name(dtype_of<T>())).c_str()};
+    static const Kernel<cross_entropy_backward_fn<T>> kernel{
+        cat("cross_entropy_backward/", name(dtype_of<T>())).c_str()};
     launch(kWork * x.numel(), [&] {
-      kernel(x.data<T>(), target.data<int64_t>(), data_or_null<S>(w), statistics.data<S>(), dloss.data<S>(), dloss.ndim() == 0 ? 0 : 1,
-             dx.data<T>(), x.shape()[0], x.shape()[1], &options);
+      kernel(x.data<T>(), target.data<int64_t>(), data_or_null<S>(w), statistics.data<S>(), dloss.data<S>(),
+             dloss.ndim() == 0 ? 0 : 1, dx.data<T>(), x.shape()[0], x.shape()[1], &options);
     });
   });
   return dx;
@@ -78,10 +81,12 @@ Tensor cross_entropy_backward(const Tensor& input, const Tensor& target, const s
 
 DL_BIND(loss) {
   using namespace dl;
-  m.def("checked_targets", &checked_targets, py::arg("target"), py::arg("classes"), py::arg("ignore_index"), py::arg("op"),
-        "Class indices as int64; IndexError for one out of range.");
-  m.def("cross_entropy_forward", &cross_entropy_forward, py::arg("x"), py::arg("target"), py::arg("w"), py::arg("ignore_index"),
-        py::arg("smoothing"), "Per row: cross-entropy, class weight, and what the backward needs.");
-  m.def("cross_entropy_backward", &cross_entropy_backward, py::arg("x"), py::arg("target"), py::arg("w"), py::arg("statistics"),
-        py::arg("dloss"), py::arg("ignore_index"), py::arg("smoothing"), "Gradient of the rows' cross-entropy for the logits.");
+  m.def("checked_targets", &checked_targets, py::arg("target"), py::arg("classes"), py::arg("ignore_index"),
+        py::arg("op"), "Class indices as int64; IndexError for one out of range.");
+  m.def("cross_entropy_forward", &cross_entropy_forward, py::arg("x"), py::arg("target"), py::arg("w"),
+        py::arg("ignore_index"), py::arg("smoothing"),
+        "Per row: cross-entropy, class weight, and what the backward needs.");
+  m.def("cross_entropy_backward", &cross_entropy_backward, py::arg("x"), py::arg("target"), py::arg("w"),
+        py::arg("statistics"), py::arg("dloss"), py::arg("ignore_index"), py::arg("smoothing"),
+        "Gradient of the rows' cross-entropy for the logits.");
 }

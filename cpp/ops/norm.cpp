@@ -21,17 +21,21 @@ template <class T> const T* data_or_null(const std::optional<Tensor>& t) { retur
 
 void check_parameter(const std::optional<Tensor>& p, const Dims& shape, DType dtype, const char* what) {
   if (!p) return;
-  DL_CHECK(p->shape() == shape, "[layer_norm] expected ", what, " of normalized_shape ", shape, ", got shape ", p->shape());
-  DL_CHECK_TYPE(p->dtype() == dtype, "[layer_norm] expected ", what, " of the input's dtype ", dtype, ", got ", p->dtype());
+  DL_CHECK(p->shape() == shape, "[layer_norm] expected ", what, " of normalized_shape ", shape, ", got shape ",
+           p->shape());
+  DL_CHECK_TYPE(p->dtype() == dtype, "[layer_norm] expected ", what, " of the input's dtype ", dtype, ", got ",
+                p->dtype());
 }
 
-std::tuple<Tensor, Tensor, Tensor> layer_norm_forward(const Tensor& input, const Dims& shape, const std::optional<Tensor>& weight,
+std::tuple<Tensor, Tensor, Tensor> layer_norm_forward(const Tensor& input, const Dims& shape,
+                                                      const std::optional<Tensor>& weight,
                                                       const std::optional<Tensor>& bias, double eps) {
   check_floating(input, "layer_norm");
   const int n_axes = shape.size(), first = input.ndim() - n_axes;
   bool fits = n_axes > 0 && first >= 0;
   for (int d = 0; fits && d < n_axes; ++d) fits = input.shape()[first + d] == shape[d];
-  DL_CHECK(fits, "[layer_norm] normalized_shape ", shape, " must be the last dimensions of the input, got shape ", input.shape());
+  DL_CHECK(fits, "[layer_norm] normalized_shape ", shape, " must be the last dimensions of the input, got shape ",
+           input.shape());
   check_parameter(weight, shape, input.dtype(), "weight");
   check_parameter(bias, shape, input.dtype(), "bias");
   const NormShape s = norm_shape(input, n_axes);
@@ -46,20 +50,22 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_forward(const Tensor& input, const
     using S = typename StatisticOf<T>::type;
     static const Kernel<layer_norm_forward_fn<T>> kernel{cat("layer_norm_forward/", name(dtype_of<T>())).c_str()};
     launch(kWork * x.numel(), [&] {
-      kernel(x.data<T>(), data_or_null<T>(w), data_or_null<T>(b), y.data<T>(), mean.data<S>(), rstd.data<S>(), s.rows, s.cols, eps);
+      kernel(x.data<T>(), data_or_null<T>(w), data_or_null<T>(b), y.data<T>(), mean.data<S>(), rstd.data<S>(), s.rows,
+             s.cols, eps);
     });
   });
   return {y, mean, rstd};
 }
 
 // dw and db are undefined where they are not asked for.
-std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean,
-                                                       const Tensor& rstd, const Tensor& grad, const Dims& shape, bool need_dw,
-                                                       bool need_db) {
+std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor& input, const std::optional<Tensor>& weight,
+                                                       const Tensor& mean, const Tensor& rstd, const Tensor& grad,
+                                                       const Dims& shape, bool need_dw, bool need_db) {
   const Tensor x = contiguous(input), dy = cast(grad, x.dtype()), dx = Tensor::empty(x.shape(), x.dtype());
   const auto w = weight ? std::optional(contiguous(*weight)) : std::nullopt;
   const NormShape s = norm_shape(x, shape.size());
-  const Tensor dw = need_dw ? Tensor::zeros(shape, x.dtype()) : Tensor(), db = need_db ? Tensor::zeros(shape, x.dtype()) : Tensor();
+  const Tensor dw = need_dw ? Tensor::zeros(shape, x.dtype()) : Tensor(),
+               db = need_db ? Tensor::zeros(shape, x.dtype()) : Tensor();
   if (x.numel() == 0) return {dx, dw, db};
   const int64_t block = layer_norm_block(s.cols), blocks = need_dw || need_db ? (s.rows + block - 1) / block : 0;
   const Tensor workspace = Tensor::empty({2 * blocks * s.cols}, mean.dtype());
@@ -68,8 +74,8 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor& input, cons
     using S = typename StatisticOf<T>::type;
     static const Kernel<layer_norm_backward_fn<T>> kernel{cat("layer_norm_backward/", name(dtype_of<T>())).c_str()};
     launch(kWork * x.numel(), [&] {
-      kernel(x.data<T>(), data_or_null<T>(w), mean.data<S>(), rstd.data<S>(), dy.data<T>(), dx.data<T>(), need_dw ? dw.data<T>() : nullptr,
-             need_db ? db.data<T>() : nullptr, workspace.data<S>(), s.rows, s.cols);
+      kernel(x.data<T>(), data_or_null<T>(w), mean.data<S>(), rstd.data<S>(), dy.data<T>(), dx.data<T>(),
+             need_dw ? dw.data<T>() : nullptr, need_db ? db.data<T>() : nullptr, workspace.data<S>(), s.rows, s.cols);
     });
   });
   return {dx, dw, db};
@@ -80,8 +86,9 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor& input, cons
 
 DL_BIND(norm) {
   using namespace dl;
-  m.def("layer_norm_forward", &layer_norm_forward, py::arg("x"), py::arg("shape"), py::arg("w"), py::arg("b"), py::arg("eps"),
-        "Layer norm over the last dimensions: the result, and the mean and 1 / deviation of each row.");
-  m.def("layer_norm_backward", &layer_norm_backward, py::arg("x"), py::arg("w"), py::arg("mean"), py::arg("rstd"), py::arg("dy"),
-        py::arg("shape"), py::arg("need_dw"), py::arg("need_db"), "Gradients of layer norm for x, w and b; None for one not asked for.");
+  m.def("layer_norm_forward", &layer_norm_forward, py::arg("x"), py::arg("shape"), py::arg("w"), py::arg("b"),
+        py::arg("eps"), "Layer norm over the last dimensions: the result, and the mean and 1 / deviation of each row.");
+  m.def("layer_norm_backward", &layer_norm_backward, py::arg("x"), py::arg("w"), py::arg("mean"), py::arg("rstd"),
+        py::arg("dy"), py::arg("shape"), py::arg("need_dw"), py::arg("need_db"),
+        "Gradients of layer norm for x, w and b; None for one not asked for.");
 }

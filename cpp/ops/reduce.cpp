@@ -23,7 +23,8 @@ Axes chosen_axes(const Tensor& x, const std::optional<Dims>& dims, const char* o
     for (int64_t dim : *dims) {
       if (x.ndim() == 0 && (dim == 0 || dim == -1)) continue;
       const int axis = normalize_axis(dim, x.ndim(), x.shape(), op);
-      DL_CHECK(!axes.reduced[axis], "[", op, "] axis ", dim, " appears more than once in ", *dims, " for shape ", x.shape());
+      DL_CHECK(!axes.reduced[axis], "[", op, "] axis ", dim, " appears more than once in ", *dims, " for shape ",
+               x.shape());
       axes.reduced[axis] = true;
     }
   }
@@ -159,7 +160,8 @@ template <class Op> Tensor reduce(const Tensor& x, const std::optional<Dims>& di
   const DType dtype = Op::widens && !is_floating(x.dtype()) ? DType::int64 : x.dtype();
   if (x.numel() == 0) {
     const Dims shape = output_shape(x, axes, keepdim);
-    DL_CHECK(Op::has_empty || axes.count > 0, "[", Op::name, "] expected at least one element to choose from, got shape ", x.shape(),
+    DL_CHECK(Op::has_empty || axes.count > 0, "[", Op::name,
+             "] expected at least one element to choose from, got shape ", x.shape(),
              dims ? cat(" with dim ", *dims) : "");
     return filled(shape, dtype, Op::empty);
   }
@@ -204,7 +206,9 @@ Tensor var(const Tensor& x, const std::optional<Dims>& dims, double correction, 
   visit_floating(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     static const Kernel<moments_fn<T>> kernel{cat("moments/", name(dtype_of<T>())).c_str()};
-    launch(x.numel(), [&] { kernel(in.data.data<T>(), mean.data<T>(), y.data<T>(), in.rows, in.n, divisor, workspace.data<double>()); });
+    launch(x.numel(), [&] {
+      kernel(in.data.data<T>(), mean.data<T>(), y.data<T>(), in.rows, in.n, divisor, workspace.data<double>());
+    });
   });
   return y;
 }
@@ -224,14 +228,17 @@ Tensor logsumexp(const Tensor& x, const std::optional<Dims>& dims, bool keepdim)
 }
 
 // (values, indices) of the largest or smallest element along one axis.
-template <bool kMax> std::pair<Tensor, Tensor> extreme_along(const Tensor& x, int64_t dim, bool keepdim, const char* op) {
+template <bool kMax>
+std::pair<Tensor, Tensor> extreme_along(const Tensor& x, int64_t dim, bool keepdim, const char* op) {
   const Axes axes = chosen_axes(x, Dims{dim}, op);
-  DL_CHECK(axes.count > 0, "[", op, "] expected at least one element to choose from, got shape ", x.shape(), " with dim ", dim);
+  DL_CHECK(axes.count > 0, "[", op, "] expected at least one element to choose from, got shape ", x.shape(),
+           " with dim ", dim);
   if (x.numel() == 0) {
     const Dims shape = output_shape(x, axes, keepdim);
     return {Tensor::empty(shape, x.dtype()), Tensor::empty(shape, DType::int64)};
   }
-  DL_CHECK(axes.count < (int64_t{1} << 31), "[", op, "] expected fewer than 2^31 elements along an axis, got shape ", x.shape());
+  DL_CHECK(axes.count < (int64_t{1} << 31), "[", op, "] expected fewer than 2^31 elements along an axis, got shape ",
+           x.shape());
   const Layout layout(x, axes, keepdim);
   Tensor values;
   const Tensor indices = layout.reduce([&](const Tensor& data, int64_t outer, int64_t n, int64_t inner) {
@@ -241,7 +248,9 @@ template <bool kMax> std::pair<Tensor, Tensor> extreme_along(const Tensor& x, in
     visit(x.dtype(), [&](auto type) {
       using T = typename decltype(type)::type;
       static const Kernel<arg_reduce_fn<T>> kernel{cat(kMax ? "argmax/" : "argmin/", name(dtype_of<T>())).c_str()};
-      launch(x.numel(), [&] { kernel(data.data<T>(), values.data<T>(), index.data<int64_t>(), outer, n, inner, workspace.data<int64_t>()); });
+      launch(x.numel(), [&] {
+        kernel(data.data<T>(), values.data<T>(), index.data<int64_t>(), outer, n, inner, workspace.data<int64_t>());
+      });
     });
     return index;
   });
@@ -270,7 +279,9 @@ Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
     using T = typename decltype(type)::type;
     using Y = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
     static const Kernel<cumsum_fn<T, Y>> kernel{cat("cumsum/", name(dtype_of<T>())).c_str()};
-    launch(x.numel(), [&] { kernel(data.data<T>(), y.data<Y>(), outer, x.shape()[axis], inner, reverse, workspace.data<double>()); });
+    launch(x.numel(), [&] {
+      kernel(data.data<T>(), y.data<Y>(), outer, x.shape()[axis], inner, reverse, workspace.data<double>());
+    });
   });
   return y;
 }
@@ -291,16 +302,31 @@ DL_BIND(reduce) {
   bind("norm1", &reduce<Norm1>, "Sum of magnitudes over axes.");
   bind("norm2", &reduce<Norm2>, "Root of the sum of squares over axes.");
   bind("logsumexp", &logsumexp, "Logarithm of the sum of exponentials over axes.");
-  m.def("any", [](const Tensor& x, const std::optional<Dims>& dim, bool keepdim) { return reduce<Any>(cast(x, DType::boolean), dim, keepdim); },
-        py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Whether any element over axes is not zero.");
-  m.def("all", [](const Tensor& x, const std::optional<Dims>& dim, bool keepdim) { return reduce<All>(cast(x, DType::boolean), dim, keepdim); },
-        py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Whether all elements over axes are not zero.");
+  m.def(
+      "any",
+      [](const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
+        return reduce<Any>(cast(x, DType::boolean), dim, keepdim);
+      },
+      py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Whether any element over axes is not zero.");
+  m.def(
+      "all",
+      [](const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
+        return reduce<All>(cast(x, DType::boolean), dim, keepdim);
+      },
+      py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Whether all elements over axes are not zero.");
   m.def("var", &var, py::arg("x"), py::arg("dim"), py::arg("correction"), py::arg("keepdim"), "Variance over axes.");
-  m.def("max_along", [](const Tensor& x, int64_t dim, bool keepdim) { return extreme_along<true>(x, dim, keepdim, "max"); },
-        py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Largest elements along an axis and their indices.");
-  m.def("min_along", [](const Tensor& x, int64_t dim, bool keepdim) { return extreme_along<false>(x, dim, keepdim, "min"); },
-        py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Smallest elements along an axis and their indices.");
-  m.def("argmax", &arg_extreme<true>, py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Index of the largest element; None: in the flattened tensor.");
-  m.def("argmin", &arg_extreme<false>, py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Index of the smallest element; None: in the flattened tensor.");
-  m.def("cumsum", &cumsum, py::arg("x"), py::arg("dim"), py::arg("reverse"), "Running sums along an axis, from its end in reverse; integers and bool add up in int64.");
+  m.def(
+      "max_along",
+      [](const Tensor& x, int64_t dim, bool keepdim) { return extreme_along<true>(x, dim, keepdim, "max"); },
+      py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Largest elements along an axis and their indices.");
+  m.def(
+      "min_along",
+      [](const Tensor& x, int64_t dim, bool keepdim) { return extreme_along<false>(x, dim, keepdim, "min"); },
+      py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Smallest elements along an axis and their indices.");
+  m.def("argmax", &arg_extreme<true>, py::arg("x"), py::arg("dim"), py::arg("keepdim"),
+        "Index of the largest element; None: in the flattened tensor.");
+  m.def("argmin", &arg_extreme<false>, py::arg("x"), py::arg("dim"), py::arg("keepdim"),
+        "Index of the smallest element; None: in the flattened tensor.");
+  m.def("cumsum", &cumsum, py::arg("x"), py::arg("dim"), py::arg("reverse"),
+        "Running sums along an axis, from its end in reverse; integers and bool add up in int64.");
 }

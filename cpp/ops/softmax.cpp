@@ -34,7 +34,8 @@ template <bool kLog> Tensor forward(const Tensor& input, int64_t dim) {
   if (x.numel() == 0) return y;
   visit_floating(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    static const Kernel<softmax_forward_fn<T>> kernel{cat(kLog ? "log_softmax_forward/" : "softmax_forward/", name(dtype_of<T>())).c_str()};
+    static const Kernel<softmax_forward_fn<T>> kernel{
+        cat(kLog ? "log_softmax_forward/" : "softmax_forward/", name(dtype_of<T>())).c_str()};
     launch(kWork * x.numel(), [&] { kernel(x.data<T>(), y.data<T>(), s.outer, s.n, s.inner); });
   });
   return y;
@@ -46,7 +47,8 @@ template <bool kLog> Tensor backward(const Tensor& saved, const Tensor& grad, in
   if (y.numel() == 0) return dx;
   visit_floating(y.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    static const Kernel<softmax_backward_fn<T>> kernel{cat(kLog ? "log_softmax_backward/" : "softmax_backward/", name(dtype_of<T>())).c_str()};
+    static const Kernel<softmax_backward_fn<T>> kernel{
+        cat(kLog ? "log_softmax_backward/" : "softmax_backward/", name(dtype_of<T>())).c_str()};
     launch(kWork * y.numel(), [&] { kernel(y.data<T>(), dy.data<T>(), dx.data<T>(), s.outer, s.n, s.inner); });
   });
   return dx;
@@ -58,7 +60,8 @@ template <bool kLog> Tensor backward(const Tensor& saved, const Tensor& grad, in
 DL_BIND(softmax) {
   using namespace dl;
   m.def("softmax_forward", &forward<false>, py::arg("x"), py::arg("dim"), "exp(x) / sum(exp(x)) along an axis.");
-  m.def("softmax_backward", &backward<false>, py::arg("y"), py::arg("dy"), py::arg("dim"), "Gradient of softmax from its result.");
+  m.def("softmax_backward", &backward<false>, py::arg("y"), py::arg("dy"), py::arg("dim"),
+        "Gradient of softmax from its result.");
   m.def("log_softmax_forward", &forward<true>, py::arg("x"), py::arg("dim"), "x - log(sum(exp(x))) along an axis.");
   m.def("log_softmax_backward", &backward<true>, py::arg("y"), py::arg("dy"), py::arg("dim"),
         "Gradient of log_softmax from its result.");

@@ -22,10 +22,9 @@ DL_INLINE Vec keep(Vec v, Vec otherwise, Part lanes) { return select(first_n(lan
 constexpr int kRowStreams = 4;  // independent chains, to hide the latency of an addition
 constexpr int kRowSteps = 16;   // additions one after another before a tree takes over: bounds the error of a sum
 
-// Several sums over the same pass: terms(i, lanes, add) calls add(k, v) for sum k. Depth of the tree: 16 + n / (64 lanes).
-template <int kSums> struct Sums {
-  float of[kSums];
-};
+// Several sums over the same pass: terms(i, lanes, add) calls add(k, v) for sum k. Depth of the tree: 16 + n / (64
+// lanes).
+template <int kSums> struct Sums { float of[kSums]; };
 template <int kSums, class Terms> DL_INLINE Sums<kSums> sums_over(int64_t n, const Terms& terms) {
   constexpr int64_t V = Vec::size, kStep = kRowStreams * V;
   Vec total[kSums];

@@ -9,7 +9,7 @@ using embedding_forward_fn = void (*)(const int64_t* index, const void* w, void*
 
 // dw[v, :] = sum of dy[i, :] over the i with index[i] = v, in the order of i; zero for v = padding (-1: none) and
 // for rows without an index. dw is (vocabulary, cols), dy (n, cols).
-template <class T>
-using embedding_backward_fn = void (*)(const int64_t* index, const T* dy, T* dw, int64_t n, int64_t vocabulary, int64_t cols, int64_t padding);
+template <class T> using embedding_backward_fn = void (*)(const int64_t* index, const T* dy, T* dw, int64_t n,
+                                                          int64_t vocabulary, int64_t cols, int64_t padding);
 
 }  // namespace dl

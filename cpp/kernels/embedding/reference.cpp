@@ -8,7 +8,8 @@ namespace {
 
 void forward(const int64_t* index, const void* w, void* y, int64_t n, int64_t row_bytes) {
   for (int64_t i = 0; i < n; ++i)
-    std::memcpy(static_cast<char*>(y) + i * row_bytes, static_cast<const char*>(w) + index[i] * row_bytes, static_cast<size_t>(row_bytes));
+    std::memcpy(static_cast<char*>(y) + i * row_bytes, static_cast<const char*>(w) + index[i] * row_bytes,
+                static_cast<size_t>(row_bytes));
 }
 
 template <class T>

@@ -10,16 +10,17 @@ namespace dl {
 namespace {
 
 constexpr int64_t kBytesPerBlock = 1 << 17;
-constexpr int64_t kCols = 256;              // wide enough to outweigh reading the indices once a block
+constexpr int64_t kCols = 256;               // wide enough to outweigh reading the indices once a block
 constexpr int64_t kTableElements = 1 << 19;  // of one rectangle, at most: clearing the table is shared out as well
-constexpr int64_t kRanges = 16;             // of the vocabulary, at least
+constexpr int64_t kRanges = 16;              // of the vocabulary, at least
 
 void forward(const int64_t* index, const void* w, void* y, int64_t n, int64_t row_bytes) {
   const char* from = static_cast<const char*>(w);
   char* to = static_cast<char*>(y);
   const int64_t grain = row_bytes < kBytesPerBlock ? kBytesPerBlock / row_bytes : 1;
   parallel_for(n, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memcpy(to + i * row_bytes, from + index[i] * row_bytes, static_cast<size_t>(row_bytes));
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(to + i * row_bytes, from + index[i] * row_bytes, static_cast<size_t>(row_bytes));
   });
 }
 

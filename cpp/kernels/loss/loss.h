@@ -19,14 +19,15 @@ struct CrossEntropyOptions {
 //   loss[r] = -(1 - s) w[t] lp[r, t] - s / cols * sum over c of w[c] lp[r, c];   norm[r] = w[t]
 //   statistics[r] = {max, log(sum exp(x[r] - max))}, for the backward: no probabilities are stored.
 template <class T, class S = typename LossOf<T>::type>
-using cross_entropy_forward_fn = void (*)(const T* x, const int64_t* target, const S* w, S* loss, S* norm, S* statistics,
-                                          int64_t rows, int64_t cols, const CrossEntropyOptions* options);
+using cross_entropy_forward_fn = void (*)(const T* x, const int64_t* target, const S* w, S* loss, S* norm,
+                                          S* statistics, int64_t rows, int64_t cols,
+                                          const CrossEntropyOptions* options);
 
 // dx[r, c] = dloss[r] * (((1 - s) w[t] + s / cols * sum w) exp(lp[r, c]) - s / cols * w[c] - (1 - s) w[t] [c = t]).
 // dx may be x. dloss steps by dloss_step: 0 for one gradient that all rows share.
 template <class T, class S = typename LossOf<T>::type>
-using cross_entropy_backward_fn = void (*)(const T* x, const int64_t* target, const S* w, const S* statistics, const S* dloss,
-                                           int64_t dloss_step, T* dx, int64_t rows, int64_t cols,
+using cross_entropy_backward_fn = void (*)(const T* x, const int64_t* target, const S* w, const S* statistics,
+                                           const S* dloss, int64_t dloss_step, T* dx, int64_t rows, int64_t cols,
                                            const CrossEntropyOptions* options);
 
 }  // namespace dl

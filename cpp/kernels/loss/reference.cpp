@@ -14,9 +14,9 @@ template <class T> T rounded(double a) {
   else return static_cast<T>(a);
 }
 
-template <class T, class S = typename LossOf<T>::type>
-void forward(const T* x, const int64_t* target, const S* w, S* loss, S* norm, S* statistics, int64_t rows, int64_t cols,
-             const CrossEntropyOptions* options) {
+template <class T, class S = typename LossOf<T>::type> void forward(const T* x, const int64_t* target, const S* w,
+                                                                    S* loss, S* norm, S* statistics, int64_t rows,
+                                                                    int64_t cols, const CrossEntropyOptions* options) {
   for (int64_t r = 0; r < rows; ++r, x += cols) {
     double most = value_of(x[0]), sum = 0;
     for (int64_t c = 1; c < cols; ++c) {
@@ -30,7 +30,9 @@ void forward(const T* x, const int64_t* target, const S* w, S* loss, S* norm, S*
     loss[r] = norm[r] = 0;
     const int64_t t = target[r];
     if (t == options->ignore_index) continue;
-    auto minus_lp = [&](int64_t c) { return (w ? static_cast<double>(w[c]) : 1) * ((most - value_of(x[c])) + log_sum); };
+    auto minus_lp = [&](int64_t c) {
+      return (w ? static_cast<double>(w[c]) : 1) * ((most - value_of(x[c])) + log_sum);
+    };
     const double s = options->smoothing;
     double spread = 0;
     if (s > 0)
@@ -41,8 +43,8 @@ void forward(const T* x, const int64_t* target, const S* w, S* loss, S* norm, S*
 }
 
 template <class T, class S = typename LossOf<T>::type>
-void backward(const T* x, const int64_t* target, const S* w, const S* statistics, const S* dloss, int64_t dloss_step, T* dx, int64_t rows,
-              int64_t cols, const CrossEntropyOptions* options) {
+void backward(const T* x, const int64_t* target, const S* w, const S* statistics, const S* dloss, int64_t dloss_step,
+              T* dx, int64_t rows, int64_t cols, const CrossEntropyOptions* options) {
   const double s = options->smoothing, share = s / static_cast<double>(cols);
   double total_w = static_cast<double>(cols);
   if (w) {
@@ -61,8 +63,8 @@ void backward(const T* x, const int64_t* target, const S* w, const S* statistics
   }
 }
 
-#define DL_CROSS_ENTROPY(T, name)                                                                \
-  DL_REGISTER("cross_entropy_forward/" name, forward<T>, cross_entropy_forward_fn<T>)            \
+#define DL_CROSS_ENTROPY(T, name)                                                     \
+  DL_REGISTER("cross_entropy_forward/" name, forward<T>, cross_entropy_forward_fn<T>) \
   DL_REGISTER("cross_entropy_backward/" name, backward<T>, cross_entropy_backward_fn<T>)
 DL_CROSS_ENTROPY(float, "float32")
 DL_CROSS_ENTROPY(bfloat16, "bfloat16")

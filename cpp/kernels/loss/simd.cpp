@@ -15,16 +15,16 @@ DL_INLINE float value_of(bfloat16 x) { return to_float(x); }
 
 int64_t rows_per_block(int64_t cols) { return cols < kElementsPerBlock ? kElementsPerBlock / cols : 1; }
 
-template <class T>
-void forward(const T* logits, const int64_t* target, const float* w, float* loss, float* norm, float* statistics, int64_t rows,
-             int64_t cols, const CrossEntropyOptions* options) {
+template <class T> void forward(const T* logits, const int64_t* target, const float* w, float* loss, float* norm,
+                                float* statistics, int64_t rows, int64_t cols, const CrossEntropyOptions* options) {
   const float s = static_cast<float>(options->smoothing);
   parallel_for(rows, rows_per_block(cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* x = logits + r * cols;
       const float most = max_over(cols, [&](int64_t i, auto lanes) DL_BODY { return load(x + i, lanes); });
       const Vec shift = broadcast(most);
-      const Vec sum = broadcast(sum_over(cols, [&](int64_t i, auto lanes) DL_BODY { return exp(load(x + i, lanes) - shift); }));
+      const Vec sum =
+          broadcast(sum_over(cols, [&](int64_t i, auto lanes) DL_BODY { return exp(load(x + i, lanes) - shift); }));
       float log_sum;
       store(&log_sum, log(sum), 1);
       statistics[2 * r] = most;
@@ -47,12 +47,13 @@ void forward(const T* logits, const int64_t* target, const float* w, float* loss
   });
 }
 
-template <class T>
-void backward(const T* logits, const int64_t* target, const float* w, const float* statistics, const float* dloss, int64_t dloss_step,
-              T* gradient, int64_t rows, int64_t cols, const CrossEntropyOptions* options) {
+template <class T> void backward(const T* logits, const int64_t* target, const float* w, const float* statistics,
+                                 const float* dloss, int64_t dloss_step, T* gradient, int64_t rows, int64_t cols,
+                                 const CrossEntropyOptions* options) {
   const float s = static_cast<float>(options->smoothing), share = s / static_cast<float>(cols);
-  const float total_w = s == 0 ? 0 : w ? sum_over(cols, [&](int64_t i, auto lanes) DL_BODY { return load(w + i, lanes); })
-                                       : static_cast<float>(cols);
+  const float total_w = s == 0 ? 0
+                        : w    ? sum_over(cols, [&](int64_t i, auto lanes) DL_BODY { return load(w + i, lanes); })
+                               : static_cast<float>(cols);
   parallel_for(rows, rows_per_block(cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* x = logits + r * cols;
@@ -69,7 +70,8 @@ void backward(const T* logits, const int64_t* target, const float* w, const floa
       const Vec lp = (broadcast(value_of(x[t])) - shift) - log_sum;
       const Vec own = fma(exp(lp), of_p, broadcast(-d * chosen)) - (w ? broadcast(w[t]) : broadcast(1.0f)) * of_w;
       if (s == 0) {
-        for_each_vec(cols, [&](int64_t i, auto lanes) DL_BODY { store(dx + i, exp((load(x + i, lanes) - shift) - log_sum) * of_p, lanes); });
+        for_each_vec(cols, [&](int64_t i, auto lanes)
+                               DL_BODY { store(dx + i, exp((load(x + i, lanes) - shift) - log_sum) * of_p, lanes); });
       } else {
         for_each_vec(cols, [&](int64_t i, auto lanes) DL_BODY {
           const Vec p = exp((load(x + i, lanes) - shift) - log_sum);

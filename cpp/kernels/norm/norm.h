@@ -11,8 +11,8 @@ template <class T> struct StatisticOf { using type = T; };
 template <> struct StatisticOf<bfloat16> { using type = float; };
 
 // y[r, c] = (x[r, c] - mean[r]) * rstd[r] * w[c] + b[c] with rstd = 1 / sqrt(var + eps), var over the row without
-// correction. w (cols) and b (cols) may be nullptr: 1 and 0. y may be x. Two passes about the mean, whose own rounding is
-// put right by the sum of the deviations: a mean 10^4 times the deviation costs no digits.
+// correction. w (cols) and b (cols) may be nullptr: 1 and 0. y may be x. Two passes about the mean, whose own rounding
+// is put right by the sum of the deviations: a mean 10^4 times the deviation costs no digits.
 template <class T>
 using layer_norm_forward_fn = void (*)(const T* x, const T* w, const T* b, T* y, typename StatisticOf<T>::type* mean,
                                        typename StatisticOf<T>::type* rstd, int64_t rows, int64_t cols, double eps);

@@ -39,8 +39,8 @@ void forward(const T* x, const T* w, const T* b, T* y, S* mean, S* rstd, int64_t
   }
 }
 
-template <class T, class S>
-void backward(const T* x, const T* w, const S* mean, const S* rstd, const T* dy, T* dx, T* dw, T* db, S*, int64_t rows, int64_t cols) {
+template <class T, class S> void backward(const T* x, const T* w, const S* mean, const S* rstd, const T* dy, T* dx,
+                                          T* dw, T* db, S*, int64_t rows, int64_t cols) {
   const double n = static_cast<double>(cols);
   auto g = [&](int64_t r, int64_t c) { return value_of(dy[r * cols + c]) * (w ? value_of(w[c]) : 1); };
   std::vector<double> xhat(static_cast<size_t>(cols)), sum_w(xhat.size()), sum_b(xhat.size());
@@ -54,7 +54,8 @@ void backward(const T* x, const T* w, const S* mean, const S* rstd, const T* dy,
       sum_g += g(r, c);
       sum_gx += g(r, c) * xhat[c];
     }
-    for (int64_t c = 0; c < cols; ++c) dx[r * cols + c] = rounded<T>(rstd[r] * (g(r, c) - sum_g / n - xhat[c] * (sum_gx / n)));
+    for (int64_t c = 0; c < cols; ++c)
+      dx[r * cols + c] = rounded<T>(rstd[r] * (g(r, c) - sum_g / n - xhat[c] * (sum_gx / n)));
   }
   for (int64_t c = 0; c < cols; ++c) {
     if (dw) dw[c] = rounded<T>(sum_w[c]);
@@ -62,8 +63,8 @@ void backward(const T* x, const T* w, const S* mean, const S* rstd, const T* dy,
   }
 }
 
-#define DL_LAYER_NORM(T, S, name)                                                                   \
-  DL_REGISTER("layer_norm_forward/" name, (forward<T, S>), layer_norm_forward_fn<T>)                \
+#define DL_LAYER_NORM(T, S, name)                                                    \
+  DL_REGISTER("layer_norm_forward/" name, (forward<T, S>), layer_norm_forward_fn<T>) \
   DL_REGISTER("layer_norm_backward/" name, (backward<T, S>), layer_norm_backward_fn<T>)
 DL_LAYER_NORM(float, float, "float32")
 DL_LAYER_NORM(bfloat16, float, "bfloat16")

@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kElementsPerBlock = 16384;
 constexpr int64_t kStrip = 512;  // columns of dw and db that one block adds up
 
-template <class T> void forward_row(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd, int64_t cols, float eps) {
+template <class T>
+void forward_row(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd, int64_t cols, float eps) {
   const float n = static_cast<float>(cols);
   const float near = sum_over(cols, [&](int64_t i, auto lanes) DL_BODY { return load(x + i, lanes); }) / n;
   const Vec m = broadcast(near);
@@ -32,8 +33,8 @@ template <class T> void forward_row(const T* x, const T* w, const T* b, T* y, fl
   });
 }
 
-template <class T>
-void forward(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd, int64_t rows, int64_t cols, double eps) {
+template <class T> void forward(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd, int64_t rows,
+                                int64_t cols, double eps) {
   const int64_t grain = cols < kElementsPerBlock ? kElementsPerBlock / cols : 1;
   parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
@@ -42,8 +43,8 @@ void forward(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd,
 }
 
 // dx of one row; adds dy * xhat to dw and dy to db where they are wanted.
-template <class T>
-void backward_row(const T* x, const T* w, float mean, float rstd, const T* dy, T* dx, float* dw, float* db, int64_t cols) {
+template <class T> void backward_row(const T* x, const T* w, float mean, float rstd, const T* dy, T* dx, float* dw,
+                                     float* db, int64_t cols) {
   const float n = static_cast<float>(cols);
   const Vec m = broadcast(mean), v = broadcast(rstd);
   auto gradient = [&](int64_t i, auto lanes) DL_BODY {
@@ -67,9 +68,8 @@ void backward_row(const T* x, const T* w, float mean, float rstd, const T* dy, T
   });
 }
 
-template <class T>
-void backward(const T* x, const T* w, const float* mean, const float* rstd, const T* dy, T* dx, T* dw, T* db, float* workspace,
-              int64_t rows, int64_t cols) {
+template <class T> void backward(const T* x, const T* w, const float* mean, const float* rstd, const T* dy, T* dx,
+                                 T* dw, T* db, float* workspace, int64_t rows, int64_t cols) {
   const int64_t block = layer_norm_block(cols), blocks = (rows + block - 1) / block;
   parallel_for(rows, block, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += block) {  // one block, unless there is only one thread

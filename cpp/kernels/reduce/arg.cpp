@@ -13,7 +13,9 @@ constexpr int64_t kElementsPerBlock = 32768;
 constexpr int64_t kStrip = 512;
 
 // Lanes where b is to replace a; a NaN comes before all numbers.
-template <bool kMax> DL_INLINE Mask better(Vec b, Vec a) { return (kMax ? gt(b, a) : lt(b, a)) | (isnan(b) & !isnan(a)); }
+template <bool kMax> DL_INLINE Mask better(Vec b, Vec a) {
+  return (kMax ? gt(b, a) : lt(b, a)) | (isnan(b) & !isnan(a));
+}
 template <bool kMax> DL_INLINE bool better(float b, float a) { return a == a && (b != b || (kMax ? b > a : b < a)); }
 
 DL_INLINE float value_of(float x) { return x; }
@@ -63,7 +65,8 @@ void along_runs(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, 
 }
 
 // The best row for each of `width` columns, of rows [row, row + rows).
-template <bool kMax, class T> void best_rows(const T* x, int64_t row, int64_t rows, int64_t inner, int64_t width, int32_t* place) {
+template <bool kMax, class T>
+void best_rows(const T* x, int64_t row, int64_t rows, int64_t inner, int64_t width, int32_t* place) {
   alignas(64) float best[kStrip];
   for_each_vec(width, [&](int64_t c, auto lanes) DL_BODY {
     store(best + c, load(x + row * inner + c, lanes));  // whole vectors: the arrays have room
@@ -85,16 +88,17 @@ void along_columns(const T* x, T* value, int64_t* index, int64_t outer, int64_t 
   const ReducePlan plan = plan_reduce(n, inner);
   const int64_t strips = (inner + kStrip - 1) / kStrip, units = plan.chunks * strips;
   int64_t* const places = plan.chunks > 1 ? workspace : index;
-  parallel_for(outer * units, larger(1, kElementsPerBlock / (smaller(plan.length, n) * smaller(inner, kStrip))), [&](int64_t begin, int64_t end) {
-    alignas(64) int32_t place[kStrip];
-    for (int64_t u = begin; u < end; ++u) {
-      const int64_t o = u / units, chunk = u % units / strips, first = u % strips * kStrip;
-      const int64_t row = chunk * plan.length, width = smaller(kStrip, inner - first);
-      best_rows<kMax>(x + o * n * inner + first, row, smaller(plan.length, n - row), inner, width, place);
-      int64_t* to = places + (o * plan.chunks + chunk) * inner + first;
-      for (int64_t c = 0; c < width; ++c) to[c] = place[c];
-    }
-  });
+  parallel_for(outer * units, larger(1, kElementsPerBlock / (smaller(plan.length, n) * smaller(inner, kStrip))),
+               [&](int64_t begin, int64_t end) {
+                 alignas(64) int32_t place[kStrip];
+                 for (int64_t u = begin; u < end; ++u) {
+                   const int64_t o = u / units, chunk = u % units / strips, first = u % strips * kStrip;
+                   const int64_t row = chunk * plan.length, width = smaller(kStrip, inner - first);
+                   best_rows<kMax>(x + o * n * inner + first, row, smaller(plan.length, n - row), inner, width, place);
+                   int64_t* to = places + (o * plan.chunks + chunk) * inner + first;
+                   for (int64_t c = 0; c < width; ++c) to[c] = place[c];
+                 }
+               });
   parallel_for(outer, larger(1, kElementsPerBlock / (plan.chunks * inner)), [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o)
       for (int64_t i = 0; i < inner; ++i) {
@@ -102,7 +106,8 @@ void along_columns(const T* x, T* value, int64_t* index, int64_t outer, int64_t 
         const int64_t* from = places + o * plan.chunks * inner + i;
         int64_t best = from[0];
         for (int64_t c = 1; c < plan.chunks; ++c)
-          if (better<kMax>(value_of(column[from[c * inner] * inner]), value_of(column[best * inner]))) best = from[c * inner];
+          if (better<kMax>(value_of(column[from[c * inner] * inner]), value_of(column[best * inner])))
+            best = from[c * inner];
         index[o * inner + i] = best;
         value[o * inner + i] = column[best * inner];
       }

@@ -44,12 +44,13 @@ void cumsum(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reve
   const int64_t step = reverse ? -inner : inner, first = reverse ? (n - 1) * inner : 0;
   if (inner > 1) {
     const int64_t strips = (inner + kStrip - 1) / kStrip;
-    parallel_for(outer * strips, larger(1, kElementsPerBlock / (n * smaller(inner, kStrip))), [&](int64_t begin, int64_t end) {
-      for (int64_t u = begin; u < end; ++u) {
-        const int64_t at = u / strips * n * inner + first + u % strips * kStrip;
-        columns<T, Y, A>(x + at, y + at, n, step, smaller(kStrip, inner - u % strips * kStrip));
-      }
-    });
+    parallel_for(outer * strips, larger(1, kElementsPerBlock / (n * smaller(inner, kStrip))),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t u = begin; u < end; ++u) {
+                     const int64_t at = u / strips * n * inner + first + u % strips * kStrip;
+                     columns<T, Y, A>(x + at, y + at, n, step, smaller(kStrip, inner - u % strips * kStrip));
+                   }
+                 });
     return;
   }
   const int64_t chunks = plan_reduce(n, 1).chunks;

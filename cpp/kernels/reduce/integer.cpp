@@ -10,11 +10,15 @@ constexpr int64_t kElementsPerBlock = 32768;
 
 struct Sum {
   template <class Y> static constexpr Y first(Y) { return 0; }
-  template <class Y> static Y apply(Y a, Y b) { return static_cast<Y>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
+  template <class Y> static Y apply(Y a, Y b) {
+    return static_cast<Y>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  }
 };
 struct Prod {
   template <class Y> static constexpr Y first(Y) { return 1; }
-  template <class Y> static Y apply(Y a, Y b) { return static_cast<Y>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+  template <class Y> static Y apply(Y a, Y b) {
+    return static_cast<Y>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+  }
 };
 struct Max {
   template <class Y> static Y first(Y x) { return x; }
@@ -38,7 +42,8 @@ template <class Op, class T, class Y> void reduce_rows(const T* x, int64_t rows,
 }
 
 // One level of chunks into partial results, one to combine them.
-template <class Op, class T, class Y> void reduce(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, Y* workspace) {
+template <class Op, class T, class Y>
+void reduce(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, Y* workspace) {
   const ReducePlan plan = plan_reduce(n, inner);
   const int64_t units = plan.chunks * plan.strips;
   const int64_t unit_elements = smaller(plan.length, n) * smaller(inner, kReduceStrip);
@@ -55,7 +60,8 @@ template <class Op, class T, class Y> void reduce(const T* x, Y* y, int64_t oute
   });
   if (plan.chunks == 1) return;
   parallel_for(outer, larger(1, kElementsPerBlock / (plan.chunks * inner)), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) reduce_rows<Op>(workspace + o * plan.chunks * inner, plan.chunks, inner, inner, y + o * inner);
+    for (int64_t o = begin; o < end; ++o)
+      reduce_rows<Op>(workspace + o * plan.chunks * inner, plan.chunks, inner, inner, y + o * inner);
   });
 }
 
@@ -63,25 +69,26 @@ template <class Op, class T, class Y> void reduce(const T* x, Y* y, int64_t oute
 template <class Op, class T>
 void arg_reduce(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner, int64_t*) {
   const int64_t strips = (inner + kReduceStrip - 1) / kReduceStrip;
-  parallel_for(outer * strips, larger(1, kElementsPerBlock / (n * smaller(inner, kReduceStrip))), [&](int64_t begin, int64_t end) {
-    for (int64_t u = begin; u < end; ++u) {
-      const int64_t first = u % strips * kReduceStrip, width = smaller(kReduceStrip, inner - first);
-      const T* from = x + u / strips * n * inner + first;
-      T* best = value + u / strips * inner + first;
-      int64_t* place = index + u / strips * inner + first;
-      for (int64_t c = 0; c < width; ++c) {
-        best[c] = from[c];
-        place[c] = 0;
-      }
-      for (int64_t k = 1; k < n; ++k)
-        for (int64_t c = 0; c < width; ++c) {
-          const T v = from[k * inner + c];
-          const bool better = v != best[c] && Op::apply(best[c], v) == v;
-          best[c] = better ? v : best[c];
-          place[c] = better ? k : place[c];
-        }
-    }
-  });
+  parallel_for(outer * strips, larger(1, kElementsPerBlock / (n * smaller(inner, kReduceStrip))),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t u = begin; u < end; ++u) {
+                   const int64_t first = u % strips * kReduceStrip, width = smaller(kReduceStrip, inner - first);
+                   const T* from = x + u / strips * n * inner + first;
+                   T* best = value + u / strips * inner + first;
+                   int64_t* place = index + u / strips * inner + first;
+                   for (int64_t c = 0; c < width; ++c) {
+                     best[c] = from[c];
+                     place[c] = 0;
+                   }
+                   for (int64_t k = 1; k < n; ++k)
+                     for (int64_t c = 0; c < width; ++c) {
+                       const T v = from[k * inner + c];
+                       const bool better = v != best[c] && Op::apply(best[c], v) == v;
+                       best[c] = better ? v : best[c];
+                       place[c] = better ? k : place[c];
+                     }
+                 }
+               });
 }
 
 #define DL_REDUCE_INTEGER(T, name)                                             \

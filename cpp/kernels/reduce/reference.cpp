@@ -92,7 +92,8 @@ template <class T> void moments(const T* x, T* mean, T* var, int64_t rows, int64
   }
 }
 
-template <class T, class Y> void cumsum(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reverse, double*) {
+template <class T, class Y>
+void cumsum(const T* x, Y* y, int64_t outer, int64_t n, int64_t inner, bool reverse, double*) {
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t i = 0; i < inner; ++i) {
       Wide<T> a = 0;
@@ -117,23 +118,23 @@ template <class T> void logsumexp(const T* x, T* y, int64_t rows, int64_t cols) 
   }
 }
 
-#define DL_REFERENCE_FLOAT(T, name)                                              \
-  DL_REGISTER("sum/" name, (reduce<Sum, T, T>), reduce_fn<T, T>)                 \
-  DL_REGISTER("mean/" name, (reduce<Mean, T, T>), reduce_fn<T, T>)               \
-  DL_REGISTER("norm1/" name, (reduce<Norm1, T, T>), reduce_fn<T, T>)             \
-  DL_REGISTER("norm2/" name, (reduce<Norm2, T, T>), reduce_fn<T, T>)             \
-  DL_REGISTER("prod/" name, (reduce<Prod, T, T>), reduce_fn<T, T>)               \
-  DL_REGISTER("moments/" name, moments, moments_fn<T>)                           \
-  DL_REGISTER("cumsum/" name, cumsum, cumsum_fn<T, T>)                           \
+#define DL_REFERENCE_FLOAT(T, name)                                  \
+  DL_REGISTER("sum/" name, (reduce<Sum, T, T>), reduce_fn<T, T>)     \
+  DL_REGISTER("mean/" name, (reduce<Mean, T, T>), reduce_fn<T, T>)   \
+  DL_REGISTER("norm1/" name, (reduce<Norm1, T, T>), reduce_fn<T, T>) \
+  DL_REGISTER("norm2/" name, (reduce<Norm2, T, T>), reduce_fn<T, T>) \
+  DL_REGISTER("prod/" name, (reduce<Prod, T, T>), reduce_fn<T, T>)   \
+  DL_REGISTER("moments/" name, moments, moments_fn<T>)               \
+  DL_REGISTER("cumsum/" name, cumsum, cumsum_fn<T, T>)               \
   DL_REGISTER("logsumexp/" name, logsumexp, logsumexp_fn<T>)
-#define DL_REFERENCE_INTEGER(T, name)                                            \
-  DL_REGISTER("sum/" name, (reduce<Sum, T, int64_t>), reduce_fn<T, int64_t>)     \
-  DL_REGISTER("prod/" name, (reduce<Prod, T, int64_t>), reduce_fn<T, int64_t>)   \
+#define DL_REFERENCE_INTEGER(T, name)                                          \
+  DL_REGISTER("sum/" name, (reduce<Sum, T, int64_t>), reduce_fn<T, int64_t>)   \
+  DL_REGISTER("prod/" name, (reduce<Prod, T, int64_t>), reduce_fn<T, int64_t>) \
   DL_REGISTER("cumsum/" name, cumsum, cumsum_fn<T, int64_t>)
-#define DL_REFERENCE_ANY(T, name)                                                \
-  DL_REGISTER("max/" name, (extreme<true, T>), reduce_fn<T, T>)                  \
-  DL_REGISTER("min/" name, (extreme<false, T>), reduce_fn<T, T>)                 \
-  DL_REGISTER("argmax/" name, (arg_reduce<true, T>), arg_reduce_fn<T>)           \
+#define DL_REFERENCE_ANY(T, name)                                      \
+  DL_REGISTER("max/" name, (extreme<true, T>), reduce_fn<T, T>)        \
+  DL_REGISTER("min/" name, (extreme<false, T>), reduce_fn<T, T>)       \
+  DL_REGISTER("argmax/" name, (arg_reduce<true, T>), arg_reduce_fn<T>) \
   DL_REGISTER("argmin/" name, (arg_reduce<false, T>), arg_reduce_fn<T>)
 
 DL_REFERENCE_FLOAT(float, "float32")

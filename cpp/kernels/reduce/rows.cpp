@@ -1,9 +1,9 @@
 // Reductions that look at a row twice: variance about the mean, logsumexp about the maximum.
+#include "simd/rows.h"
 #include "core/parallel.h"
 #include "dispatch/kernel.h"
 #include "kernels/reduce/reduce.h"
 #include "simd/math.h"
-#include "simd/rows.h"
 
 namespace dl {
 namespace {
@@ -30,7 +30,8 @@ template <class T> Moments moments_of(const T* x, int64_t n) {
 
 template <class T> void put(T* y, double v) { store(y, broadcast(static_cast<float>(v)), 1); }
 
-template <class T> void moments(const T* x, T* mean, T* var, int64_t rows, int64_t n, double divisor, double* workspace) {
+template <class T>
+void moments(const T* x, T* mean, T* var, int64_t rows, int64_t n, double divisor, double* workspace) {
   const int64_t chunks = plan_reduce(n, 1).chunks;
   auto* partial = reinterpret_cast<Moments*>(workspace);
   parallel_for(rows * chunks, larger(1, kElementsPerBlock / n), [&](int64_t begin, int64_t end) {

@@ -117,7 +117,8 @@ template <class Op, class Y> void finish(const float* acc, Y* y, int64_t width, 
 }
 
 // acc (width columns) = the reduction of `rows` rows, `fold` of which are taken as one where they are narrow.
-template <class Op, class T> void reduce_rows(const T* x, int64_t rows, int64_t inner, int64_t width, int64_t fold, float* acc) {
+template <class Op, class T>
+void reduce_rows(const T* x, int64_t rows, int64_t inner, int64_t width, int64_t fold, float* acc) {
   const int64_t wide = fold * width;
   for (int64_t c = 0; c < wide; c += V) store(acc + c, Op::identity());  // acc has room for whole vectors
   const int64_t folded = rows / fold;
@@ -155,7 +156,9 @@ void reduce_columns(const T* x, T* y, int64_t outer, int64_t n, int64_t inner, f
   });
 }
 
-template <class Op, class T> void put_scalar(T* y, float total, int64_t n) { store(y, Op::finish(broadcast(total), n), 1); }
+template <class Op, class T> void put_scalar(T* y, float total, int64_t n) {
+  store(y, Op::finish(broadcast(total), n), 1);
+}
 
 template <class Op, class T> void reduce(const T* x, T* y, int64_t outer, int64_t n, int64_t inner, float* workspace) {
   if (inner > 1) return reduce_columns<Op>(x, y, outer, n, inner, workspace);
@@ -172,11 +175,12 @@ template <class Op, class T> void reduce(const T* x, T* y, int64_t outer, int64_
       workspace[u] = reduce_run<Op>(x + u / chunks * n + start, smaller(kReduceRun, n - start));
     }
   });
-  for (int64_t o = 0; o < outer; ++o) put_scalar<Op>(y + o, reduce_run<typename Op::Combine>(workspace + o * chunks, chunks), n);
+  for (int64_t o = 0; o < outer; ++o)
+    put_scalar<Op>(y + o, reduce_run<typename Op::Combine>(workspace + o * chunks, chunks), n);
 }
 
-#define DL_REDUCE(name, Op)                                                                   \
-  DL_REGISTER(name "/float32", (reduce<Op, float>), reduce_fn<float, float>)                  \
+#define DL_REDUCE(name, Op)                                                  \
+  DL_REGISTER(name "/float32", (reduce<Op, float>), reduce_fn<float, float>) \
   DL_REGISTER(name "/bfloat16", (reduce<Op, bfloat16>), reduce_fn<bfloat16, bfloat16>)
 
 DL_REDUCE("sum", Sum)

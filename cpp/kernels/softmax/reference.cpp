@@ -51,10 +51,10 @@ template <class T, bool kLog> void backward(const T* y, const T* dy, T* dx, int6
   });
 }
 
-#define DL_SOFTMAX(T, name)                                                                        \
-  DL_REGISTER("softmax_forward/" name, (forward<T, false>), softmax_forward_fn<T>)                 \
-  DL_REGISTER("softmax_backward/" name, (backward<T, false>), softmax_backward_fn<T>)              \
-  DL_REGISTER("log_softmax_forward/" name, (forward<T, true>), log_softmax_forward_fn<T>)          \
+#define DL_SOFTMAX(T, name)                                                               \
+  DL_REGISTER("softmax_forward/" name, (forward<T, false>), softmax_forward_fn<T>)        \
+  DL_REGISTER("softmax_backward/" name, (backward<T, false>), softmax_backward_fn<T>)     \
+  DL_REGISTER("log_softmax_forward/" name, (forward<T, true>), log_softmax_forward_fn<T>) \
   DL_REGISTER("log_softmax_backward/" name, (backward<T, true>), log_softmax_backward_fn<T>)
 DL_SOFTMAX(float, "float32")
 DL_SOFTMAX(bfloat16, "bfloat16")

@@ -22,10 +22,10 @@ template <class T, bool kLog> void forward_row(const T* x, T* y, int64_t n) {
     for_each_vec(n, [&](int64_t i, auto lanes) DL_BODY { store(y + i, (load(x + i, lanes) - most) - log_sum, lanes); });
   } else if constexpr (std::is_same_v<T, float>) {
     const Vec scale = broadcast(1.0f / sum_over(n, [&](int64_t i, auto lanes) DL_BODY {
-      const Vec e = exp_at(i, lanes);
-      store(y + i, e, lanes);
-      return e;
-    }));
+                                  const Vec e = exp_at(i, lanes);
+                                  store(y + i, e, lanes);
+                                  return e;
+                                }));
     for_each_vec(n, [&](int64_t i, auto lanes) DL_BODY { store(y + i, load(y + i, lanes) * scale, lanes); });
   } else {  // y would round the exponentials before they are scaled
     const Vec scale = broadcast(1.0f / sum_over(n, exp_at));
@@ -54,7 +54,8 @@ template <class T, bool kLog> void forward_columns(const T* x, T* y, int64_t n, 
     store(sum + c, zero());
   });
   for (int64_t k = 1; k < n; ++k)
-    for_each_vec(width, [&](int64_t c, auto lanes) DL_BODY { store(most + c, max(load(most + c), load(x + k * inner + c, lanes))); });
+    for_each_vec(width, [&](int64_t c, auto lanes)
+                            DL_BODY { store(most + c, max(load(most + c), load(x + k * inner + c, lanes))); });
   for (int64_t k = 0; k < n; ++k)
     for_each_vec(width, [&](int64_t c, auto lanes) DL_BODY {
       const Vec e = exp(load(x + k * inner + c, lanes) - load(most + c));
@@ -71,7 +72,8 @@ template <class T, bool kLog> void forward_columns(const T* x, T* y, int64_t n, 
     });
 }
 
-template <class T, bool kLog> void backward_columns(const T* y, const T* dy, T* dx, int64_t n, int64_t inner, int64_t width) {
+template <class T, bool kLog>
+void backward_columns(const T* y, const T* dy, T* dx, int64_t n, int64_t inner, int64_t width) {
   alignas(64) float sum[kStrip];
   for_each_vec(width, [&](int64_t c, auto) DL_BODY { store(sum + c, zero()); });
   for (int64_t k = 0; k < n; ++k)
@@ -115,10 +117,10 @@ template <class T, bool kLog> void backward(const T* y, const T* dy, T* dx, int6
       [&](int64_t at, int64_t width) { backward_columns<T, kLog>(y + at, dy + at, dx + at, n, inner, width); });
 }
 
-#define DL_SOFTMAX(T, name)                                                                        \
-  DL_REGISTER("softmax_forward/" name, (forward<T, false>), softmax_forward_fn<T>)                 \
-  DL_REGISTER("softmax_backward/" name, (backward<T, false>), softmax_backward_fn<T>)              \
-  DL_REGISTER("log_softmax_forward/" name, (forward<T, true>), log_softmax_forward_fn<T>)          \
+#define DL_SOFTMAX(T, name)                                                               \
+  DL_REGISTER("softmax_forward/" name, (forward<T, false>), softmax_forward_fn<T>)        \
+  DL_REGISTER("softmax_backward/" name, (backward<T, false>), softmax_backward_fn<T>)     \
+  DL_REGISTER("log_softmax_forward/" name, (forward<T, true>), log_softmax_forward_fn<T>) \
   DL_REGISTER("log_softmax_backward/" name, (backward<T, true>), log_softmax_backward_fn<T>)
 DL_SOFTMAX(float, "float32")
 DL_SOFTMAX(bfloat16, "bfloat16")

@@ -18,9 +18,7 @@ class _LayerNorm(Function):
     twice_differentiable = True
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, shape: tuple[int, ...], w: Tensor | None, b: Tensor | None, eps: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], w: Tensor | None, b: Tensor | None, eps: float) -> Tensor:
         y, mean, rstd = _C.layer_norm_forward(x, shape, w, b, eps)
         ctx.save(x, mean, rstd, *([] if w is None else [w]), shape=shape, eps=eps)
         ctx.need_dw = w is not None and w.requires_grad

@@ -63,8 +63,9 @@ class _Sum(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+        y = _C.sum(x, dim, keepdim)
         ctx.shape, ctx.dim = x.shape, dim
-        return _C.sum(x, dim, keepdim)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
@@ -76,8 +77,9 @@ class _Mean(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+        y = _C.mean(x, dim, keepdim)
         ctx.shape, ctx.dim = x.shape, dim
-        return _C.mean(x, dim, keepdim)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
@@ -90,8 +92,9 @@ class _Var(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: Dim, correction: float, keepdim: bool) -> Tensor:
+        y = _C.var(x, dim, correction, keepdim)
         ctx.save(x, dim=dim, correction=correction)
-        return _C.var(x, dim, correction, keepdim)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
@@ -373,10 +376,10 @@ def norm(x: Tensor, p: float | str = 2, dim: Dim = None, keepdim: bool = False) 
         if p != "fro":
             raise ValueError(f"[norm] expected p to be a number or 'fro', got {p!r}")
         p = 2
-    if not x.dtype.is_floating_point:
-        raise TypeError(f"[norm] expected a floating dtype, got {x.dtype!r} of shape {x.shape}")
     if p in (1, 2):
         return _Norm.apply(x, int(p), dim, keepdim)
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"[norm] expected a floating dtype, got {x.dtype.name} of shape {x.shape}")
     if math.isinf(p):
         return amax(ops.abs(x), dim, keepdim) if p > 0 else amin(ops.abs(x), dim, keepdim)
     if p == 0:
