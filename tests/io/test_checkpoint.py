@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,6 +281,7 @@ def test_killed_at_every_system_call(tmp_path, has_exchange, when):
     assert n > 20 and seen == {0, 1}
 
 
+ROOT = Path(__file__).parents[2]
 SAVER = """
 import sys
 from tests.io.test_checkpoint import save
@@ -291,7 +293,8 @@ for step in range(int(sys.argv[2]), 1 << 30):
 
 def start_saver(directory, step):
     command = [sys.executable, "-c", SAVER, str(directory), str(step)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(p) for p in [ROOT, *sys.path])}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
 def test_kill_9_at_random_moments(tmp_path):

@@ -129,8 +129,8 @@ class safe_open:
         with safe_open("model.safetensors") as f:
             w = f.get_tensor("w")
 
-    Tensors stay valid after the file is closed, replaced or deleted. They can be written to (the pages are copied on
-    write); the file never changes.
+    Tensors stay valid after the file is closed, replaced or deleted (but not if somebody shortens it in place). They
+    can be written to: the pages are copied on write, and the file never changes.
 
     Raises:
         ValueError: the file is truncated or not valid; the message names the file and what is wrong.
