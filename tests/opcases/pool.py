@@ -193,6 +193,7 @@ CASES = [
             Fails(X, 2, dilation=9, text="[max_pool2d] the kernel's height 2 with dilation 9 does not fit"),
         ],
         exact=True,
+        twice=True,
         big=BIG,
         bench=BENCH,
         numpy=numpy_pool(np.maximum),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dlcore import _C
+from dlcore import _C, ops
 from dlcore.autograd import Function
 from dlcore.ops.conv import pair_of
 
@@ -17,6 +17,8 @@ Pair = int | tuple[int, int]
 
 
 class _MaxPool2d(Function):
+    twice_differentiable = True
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, windows: tuple[Any, ...]) -> Any:
         y, index = _C.max_pool2d_forward(x, *windows)
@@ -26,7 +28,24 @@ class _MaxPool2d(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
         (index,) = ctx.saved
-        return _C.max_pool2d_backward(dy, index, ctx.shape, *ctx.windows), None
+        return _MaxPool2dGradient.apply(dy, index, ctx.shape, ctx.windows), None
+
+
+class _MaxPool2dGradient(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, dy: Tensor, index: Tensor, shape: tuple[int, ...], windows: tuple[Any, ...]) -> Tensor:
+        ctx.save(index)
+        return _C.max_pool2d_backward(dy, index, shape, *windows)
+
+    @staticmethod
+    def backward(ctx: Any, ddx: Tensor) -> Any:
+        (index,) = ctx.saved
+        flat = ops.reshape(ddx, (*ddx.shape[:-2], ddx.shape[-2] * ddx.shape[-1]))
+        at = ops.reshape(index, (*index.shape[:-2], index.shape[-2] * index.shape[-1]))
+        found = ops.gather(flat, -1, ops.where(at < 0, 0, at))  # -1: nothing in the window
+        return ops.reshape(ops.where(at < 0, 0.0, found), index.shape), None, None, None
 
 
 class _AvgPool2d(Function):
@@ -92,7 +111,8 @@ def max_pool2d(
 ) -> Any:
     """The largest element of each window of each plane; what lies outside the plane does not take part.
 
-    NaN counts as the largest. The gradient goes to the first of several equal elements, in row-major order.
+    NaN counts as the largest; a window with nothing inside gives -inf and index -1. The gradient goes to the first of
+    several equal elements, in row-major order. Twice differentiable.
 
     Args:
         x: (N, C, H, W) or (C, H, W).
