@@ -91,12 +91,17 @@ def floating_only(op, **options):
 
 
 def of_numpy(function, **fixed):
-    """A NumPy reduction under PyTorch's argument names."""
-    return lambda x, dim=None, keepdim=False, **options: function(x, axis=dim, keepdims=keepdim, **fixed, **options)
+    """A NumPy reduction under PyTorch's argument names, which allow an axis of a single number, too."""
+
+    def reference(x, dim=None, keepdim=False):
+        return function(x, axis=dim if x.ndim else None, keepdims=keepdim, **fixed)
+
+    return reference
 
 
 def magnitude_of(function):
-    return lambda x, dim=None, keepdim=False, **_: function(np.abs(x), axis=dim, keepdims=keepdim)
+    of_magnitudes = of_numpy(function)
+    return lambda x, dim=None, keepdim=False: of_magnitudes(np.abs(x), dim, keepdim)
 
 
 def integers(name, op, reference, low=-9, high=9):
@@ -172,8 +177,8 @@ def extreme(name, op, function):
         name,
         op=op,
         reference=of_numpy(function),
-        samples=samples(ALL) + [Sample(np.array([[1.0, 3, 3, 3], [2, 2, 1, 2]]), dim=1)],
-        edges=EDGES,
+        samples=samples(ALL),
+        edges=[*EDGES, Sample(np.array([[1.0, 3, 3, 3], [2, 2, 1, 2]]), dim=1)],
         errors=[*errors(name), *nothing(name)],
         exact=True,
         twice=True,
@@ -294,7 +299,11 @@ CASES = [
         reference=of_numpy(np.prod),
         samples=samples([(s, o) for s, o in ONE_AXIS if np.prod(s) < 250] + WHOLE[3:], **AWAY)
         + [Sample(np.array([[1.5, 0, 2, 3], [0, 2, 0, 3], [1, 2, 3, 4]]), dim=dim) for dim in (0, 1)],
-        edges=[*EDGES, *(s for s in EMPTY if not isinstance(s.kwargs.get("dim"), tuple))],
+        edges=[
+            *(Sample(x, dim=1) for x in (SPECIAL[:1], np.array([[1e20, 2e20], [-np.inf, 2], [0, 5]]))),
+            *EDGES[-2:],
+            *(s for s in EMPTY if not isinstance(s.kwargs.get("dim"), tuple)),
+        ],
         errors=[errors("prod")[i] for i in (0, 1, 3)],
         eps=Eps(
             forward=65, backward=260

@@ -32,7 +32,8 @@ def test_any_dtype(case, dtype):
             try:
                 result = call.run(call.tensors())
             except REFUSALS as error:
-                assert dtype not in case.dtypes or low == 0, f"{call}: refuses its own dtype: {error}"
+                about_values = isinstance(error, ValueError)  # such as a probability of 2
+                assert about_values or dtype not in case.dtypes or low == 0, f"{call}: refuses its own dtype: {error}"
                 assert str(error).startswith("["), f"{call}: the error does not name the operation: {error}"
                 continue
             if low == 1:

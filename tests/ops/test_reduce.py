@@ -1,4 +1,4 @@
-"""Reductions beyond what one case can say: accuracy over long sums, named results, and what a transposed tensor costs."""
+"""Reductions beyond what a case can say: long sums, named results, what a transposed tensor costs."""
 
 import numpy as np
 import pytest
@@ -46,3 +46,15 @@ def test_product_gradient_with_zeros():
     x = dl.tensor([[2.0, 0.0, 3.0], [0.0, 0.0, 5.0], [2.0, 3.0, 4.0]], requires_grad=True)
     dl.prod(x, 1).sum().backward()
     assert x.grad.tolist() == [[0.0, 6.0, 0.0], [0.0, 0.0, 0.0], [12.0, 8.0, 6.0]]
+
+
+def test_equal_extremes_share_the_gradient_and_a_place_takes_it_all():
+    x = dl.tensor([[1.0, 3.0, 3.0], [2.0, 1.0, 1.0]], requires_grad=True)
+    for result, expected in [
+        (x.amax(1), [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]),
+        (x.amin(1), [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]),
+        (x.max(), [[0.0, 0.5, 0.5], [0.0, 0.0, 0.0]]),
+        (x.max(1).values, [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
+        (x.min(1).values, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+    ]:
+        assert dl.grad(result.sum(), x)[0].tolist() == expected

@@ -43,6 +43,8 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "dropout": F.dropout,
     "gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),
     "linear": _linear,
+    # torch has raw functions of these names, with other arguments
+    **{name: getattr(F, name) for name in ("binary_cross_entropy_with_logits", "embedding", "kl_div", "layer_norm")},
 }
 
 

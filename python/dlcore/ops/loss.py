@@ -301,6 +301,7 @@ def binary_cross_entropy(
         ValueError: different shapes, an unknown reduction, or an input outside of [0, 1].
     """
     _check_same_shape(input, target, "binary_cross_entropy")
+    _check_reduction(reduction, "binary_cross_entropy")
     if input.numel():
         least, most = _C.amin(input, None, False).item(), _C.amax(input, None, False).item()
         if least < 0 or most > 1:
