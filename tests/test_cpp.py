@@ -22,7 +22,17 @@ def programs():
     """The two test programs, built. Without a compiler or GoogleTest this fails with what to install."""
     assert shutil.which("cmake"), "cmake is missing: pip install cmake, or apt-get install cmake"
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    run("cmake", "-S", ROOT, "-B", BUILD, *generator, "-DDLCORE_TESTS=ON", "-DDLCORE_PYTHON=OFF", "-DCMAKE_BUILD_TYPE=Release")
+    run(
+        "cmake",
+        "-S",
+        ROOT,
+        "-B",
+        BUILD,
+        *generator,
+        "-DDLCORE_TESTS=ON",
+        "-DDLCORE_PYTHON=OFF",
+        "-DCMAKE_BUILD_TYPE=Release",
+    )
     run("cmake", "--build", BUILD, "--parallel", str(os.cpu_count() or 1))
     return BUILD / "tests" / "cpp"
 

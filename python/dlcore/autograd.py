@@ -191,8 +191,8 @@ class _Engine:
             self.pending[node] = [None] * len(node.outputs)
             heapq.heappush(self.heap, (-node.sequence, node))
         slots = self.pending[node]
-        before = slots[index]
-        slots[index] = dy if before is None else before + dy
+        earlier = slots[index]
+        slots[index] = dy if earlier is None else earlier + dy
 
     def run(self) -> None:
         while self.heap:

@@ -54,9 +54,7 @@ def gradcheck(
         for pair, first in analytic.items():
             change = np.abs(first - again[pair]).max(initial=0.0)
             if not change <= nondet_tol:
-                raise GradcheckError(
-                    f"[gradcheck] the gradient of {_name(pair)} differs by {change:.3g} in two runs"
-                )
+                raise GradcheckError(f"[gradcheck] the gradient of {_name(pair)} differs by {change:.3g} in two runs")
         for j, numeric in _numeric_jacobians(func, args, checked, eps):
             for i, expected in enumerate(numeric):
                 _compare(analytic.get((i, j), np.zeros_like(expected)), expected, (i, j), atol, rtol)

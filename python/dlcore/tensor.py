@@ -98,7 +98,9 @@ class Tensor(
         self.requires_grad = requires_grad
         return self
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
         """Adds d self / d leaf to `grad` of every leaf that this tensor depends on.
 
         Args:
@@ -204,7 +206,8 @@ class Tensor(
     def __bool__(self) -> bool:
         if self.numel() != 1:
             raise ValueError(
-                f"[bool] the truth of a tensor with {self.numel()} elements is ambiguous, got shape {self.shape}; use any() or all()"
+                f"[bool] the truth of a tensor with {self.numel()} elements is ambiguous, got shape {self.shape}; "
+                "use any() or all()"
             )
         return bool(self.item())
 
@@ -235,7 +238,9 @@ class Tensor(
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
-            raise RuntimeError("[deepcopy] only leaves can be copied with their gradient state; use clone() or detach()")
+            raise RuntimeError(
+                "[deepcopy] only leaves can be copied with their gradient state; use clone() or detach()"
+            )
         made = _C.clone(self)
         made.requires_grad = self.requires_grad
         made.grad = None if self.grad is None else _C.clone(self.grad)

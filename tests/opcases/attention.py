@@ -27,7 +27,14 @@ def weights(q: Any, k: Any, mask: Any, causal: bool, scale: float | None, offset
 
 
 def reference(
-    q: Any, k: Any, v: Any, attn_mask: Any = None, is_causal: bool = False, scale: float | None = None, causal_offset: int = 0, **_: Any
+    q: Any,
+    k: Any,
+    v: Any,
+    attn_mask: Any = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    causal_offset: int = 0,
+    **_: Any,
 ) -> Any:
     if k.shape[-3:-2] != q.shape[-3:-2]:
         k, v = (np.repeat(t, q.shape[-3] // t.shape[-3], axis=-3) for t in (k, v))
@@ -72,16 +79,28 @@ CASES = [
             heads(4, 5, 4, attn_mask=np.where(np.eye(4, 5), 0.0, -np.inf).astype(np.float32)),
         ],
         errors=[
-            Fails((2, 2, 3, 4), (2, 2, 3, 5), (2, 2, 3, 5), text=f"{NAME} query and key must agree in batch and features"),
+            Fails(
+                (2, 2, 3, 4), (2, 2, 3, 5), (2, 2, 3, 5), text=f"{NAME} query and key must agree in batch and features"
+            ),
             Fails((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 5, 4), text=f"{NAME} key and value must have one shape"),
             Fails((2, 4, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), text="pass enable_gqa=True"),
             Fails((2, 3, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), enable_gqa=True, text="must be a multiple of the key's"),
             Fails((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), dropout_p=1.0, text="probability dropout_p in [0, 1)"),
-            Fails((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), attn_mask=Rand((4, 4)), text="does not broadcast to the scores' shape"),
+            Fails(
+                (2, 2, 3, 4),
+                (2, 2, 3, 4),
+                (2, 2, 3, 4),
+                attn_mask=Rand((4, 4)),
+                text="does not broadcast to the scores' shape",
+            ),
             Fails((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), attn_mask=Rand((3, 3)), is_causal=True, text="not both"),
             Fails((4,), (4,), (4,), text="need the same number of dimensions, two or more"),
             Fails(
-                Rand((2, 2, 3, 4)), Rand((2, 2, 3, 4), "float64"), Rand((2, 2, 3, 4)), error=TypeError, text="must have one dtype"
+                Rand((2, 2, 3, 4)),
+                Rand((2, 2, 3, 4), "float64"),
+                Rand((2, 2, 3, 4)),
+                error=TypeError,
+                text="must have one dtype",
             ),
         ],
         eps=Eps(forward=8, backward=64),

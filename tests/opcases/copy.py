@@ -20,7 +20,19 @@ def same(x: Any) -> Any:
 ELSEWHERE = {"cast": "tests/ops/test_copy.py"}
 
 CASES = [
-    OpCase("clone", dl.clone, same, [Sample(s) for s in SHAPES], edges=[Sample((0, 3))], exact=True, twice=True, big=[Sample((300, 500))],
-           bench={"16m": Sample((4096, 4096))}, bytes=lambda x: 2.0 * x.nbytes),
-    OpCase("contiguous", dl.contiguous, same, [Sample(s) for s in SHAPES], edges=[Sample((0, 3))], exact=True, twice=True),
-]  # fmt: skip
+    OpCase(
+        "clone",
+        dl.clone,
+        same,
+        [Sample(s) for s in SHAPES],
+        edges=[Sample((0, 3))],
+        exact=True,
+        twice=True,
+        big=[Sample((300, 500))],
+        bench={"16m": Sample((4096, 4096))},
+        bytes=lambda x: 2.0 * x.nbytes,
+    ),
+    OpCase(
+        "contiguous", dl.contiguous, same, [Sample(s) for s in SHAPES], edges=[Sample((0, 3))], exact=True, twice=True
+    ),
+]

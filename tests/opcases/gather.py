@@ -36,14 +36,45 @@ def scatter(x: Any, dim: int, i: Any, src: Any, add: bool = False) -> Any:
 DISTINCT = np.array([[0, 2, 4], [1, 3, 0]])
 
 CASES = [
-    OpCase("gather", dl.gather, gather, [Sample((5, 7), 1, index((5, 4), 7)), Sample((5, 7), 0, index((9, 7), 5)), Sample((3, 4, 5), -1, index((2, 4, 6), 5))],
-           exact=True, twice=True,
-           errors=[Fails((2, 3), 1, np.array([[3]]), error=IndexError, text="[gather]"), Fails((2, 3), 1, np.array([0]), text="[gather]")],
-           bench={"tokens": Sample((512, 50257), 1, index((512, 1), 50257))}, bytes=lambda x, dim, i: 12.0 * i.size),
-    OpCase("take_along_dim", dl.take_along_dim, lambda x, i, dim: np.take_along_axis(x, i, dim), [Sample((5, 7), index((5, 7), 7), 1)], exact=True, twice=True),
-    OpCase("scatter", dl.scatter, scatter, [Sample((2, 5), 1, DISTINCT, (2, 3)), Sample((2, 5), 1, DISTINCT, 1.5)], exact=True,
-           errors=[Fails((2, 3), 1, np.array([[3]]), 1.0, error=IndexError, text="[scatter]")]),
-    OpCase("scatter_add", dl.scatter_add, lambda x, dim, i, src: scatter(x, dim, i, src, add=True),
-           [Sample((2, 5), 1, index((2, 9), 5), (2, 9)), Sample((5, 3), 0, index((8, 3), 5), (8, 3))],
-           magnitude=lambda x, dim, i, src: 4 * scatter(np.abs(x), dim, i, np.abs(src), add=True)),
-]  # fmt: skip
+    OpCase(
+        "gather",
+        dl.gather,
+        gather,
+        [
+            Sample((5, 7), 1, index((5, 4), 7)),
+            Sample((5, 7), 0, index((9, 7), 5)),
+            Sample((3, 4, 5), -1, index((2, 4, 6), 5)),
+        ],
+        exact=True,
+        twice=True,
+        errors=[
+            Fails((2, 3), 1, np.array([[3]]), error=IndexError, text="[gather]"),
+            Fails((2, 3), 1, np.array([0]), text="[gather]"),
+        ],
+        bench={"tokens": Sample((512, 50257), 1, index((512, 1), 50257))},
+        bytes=lambda x, dim, i: 12.0 * i.size,
+    ),
+    OpCase(
+        "take_along_dim",
+        dl.take_along_dim,
+        lambda x, i, dim: np.take_along_axis(x, i, dim),
+        [Sample((5, 7), index((5, 7), 7), 1)],
+        exact=True,
+        twice=True,
+    ),
+    OpCase(
+        "scatter",
+        dl.scatter,
+        scatter,
+        [Sample((2, 5), 1, DISTINCT, (2, 3)), Sample((2, 5), 1, DISTINCT, 1.5)],
+        exact=True,
+        errors=[Fails((2, 3), 1, np.array([[3]]), 1.0, error=IndexError, text="[scatter]")],
+    ),
+    OpCase(
+        "scatter_add",
+        dl.scatter_add,
+        lambda x, dim, i, src: scatter(x, dim, i, src, add=True),
+        [Sample((2, 5), 1, index((2, 9), 5), (2, 9)), Sample((5, 3), 0, index((8, 3), 5), (8, 3))],
+        magnitude=lambda x, dim, i, src: 4 * scatter(np.abs(x), dim, i, np.abs(src), add=True),
+    ),
+]

@@ -36,17 +36,30 @@ def pad(x: Any, pad: Any, value: float = 0) -> Any:
 TWO = [Rand((2, 3)), Rand((4, 3))]
 
 CASES = [
-    case("cat", cat, Sample(TWO), Sample([Rand((2, 3)), Rand((2, 17)), Rand((2, 1))], dim=1), Sample([Rand((5,))]),
-         Sample([Rand((2, 3, 4)), Rand((2, 3, 1))], dim=-1), edges=[Sample([Rand((0, 3)), Rand((2, 3))])],
-         big=[Sample([Rand((300, 200)), Rand((300, 100))], dim=1)],
-         bench={"kv": Sample([Rand((12, 1023, 64)), Rand((12, 1, 64))], dim=1)}, bytes=lambda xs, dim=0: 2.0 * sum(x.nbytes for x in xs)),
+    case(
+        "cat",
+        cat,
+        Sample(TWO),
+        Sample([Rand((2, 3)), Rand((2, 17)), Rand((2, 1))], dim=1),
+        Sample([Rand((5,))]),
+        Sample([Rand((2, 3, 4)), Rand((2, 3, 1))], dim=-1),
+        edges=[Sample([Rand((0, 3)), Rand((2, 3))])],
+        big=[Sample([Rand((300, 200)), Rand((300, 100))], dim=1)],
+        bench={"kv": Sample([Rand((12, 1023, 64)), Rand((12, 1, 64))], dim=1)},
+        bytes=lambda xs, dim=0: 2.0 * sum(x.nbytes for x in xs),
+    ),
     case("concatenate", cat, Sample(TWO)),
-    case("stack", lambda xs, dim=0: np.stack(xs, dim), Sample([Rand((2, 3)), Rand((2, 3))]), Sample([Rand((2, 3)), Rand((2, 3))], dim=-1),
-         Sample([Rand(()), Rand(())])),
+    case(
+        "stack",
+        lambda xs, dim=0: np.stack(xs, dim),
+        Sample([Rand((2, 3)), Rand((2, 3))]),
+        Sample([Rand((2, 3)), Rand((2, 3))], dim=-1),
+        Sample([Rand(()), Rand(())]),
+    ),
     case("hstack", lambda xs: np.hstack(xs), Sample([Rand((3,)), Rand((4,))]), Sample([Rand((2, 3)), Rand((2, 4))])),
     case("vstack", lambda xs: np.vstack(xs), Sample([Rand((3,)), Rand((3,))]), Sample(TWO)),
     case("split", split, Sample((7, 3), 3), Sample((2, 9), 4, dim=1), Sample((7, 3), 7)),
     case("chunk", chunk, Sample((7, 3), 3), Sample((2, 9), 4, dim=-1)),
     case("unbind", lambda x, dim=0: tuple(np.moveaxis(x, dim, 0)), Sample((3, 4)), Sample((3, 4), dim=1)),
     case("pad", pad, Sample((3, 4), [1, 2]), Sample((2, 3, 4), [1, 0, 2, 1], value=1.5), Sample((3,), [0, 0])),
-]  # fmt: skip
+]

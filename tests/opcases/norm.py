@@ -26,7 +26,9 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
 def magnitude(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     """Terms of the result; where the deviations are smaller than 1, their own rounding is larger after the division."""
     y, deviation = parts(x, normalized_shape, eps)
-    m = (np.abs(y) + 1 + np.abs(np.nan_to_num(x, posinf=0)).max(initial=0) * EXACT_MEAN / deviation) * (1 if weight is None else np.abs(weight))
+    m = (np.abs(y) + 1 + np.abs(np.nan_to_num(x, posinf=0)).max(initial=0) * EXACT_MEAN / deviation) * (
+        1 if weight is None else np.abs(weight)
+    )
     return (m + (0 if bias is None else np.abs(bias))).astype(np.float64)
 
 

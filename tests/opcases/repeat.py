@@ -16,8 +16,18 @@ def case(name: str, reference: Any, *samples: Sample, **more: Any) -> OpCase:
 
 CASES = [
     case("flip", lambda x, dims: np.flip(x, dims), Sample((3, 4), Const((0,))), Sample((3, 4), Const((0, 1)))),
-    case("roll", lambda x, shifts, dims=None: np.roll(x, shifts, dims), Sample((3, 4), 1), Sample((3, 4), Const((1, -2)), Const((0, 1)))),
+    case(
+        "roll",
+        lambda x, shifts, dims=None: np.roll(x, shifts, dims),
+        Sample((3, 4), 1),
+        Sample((3, 4), Const((1, -2)), Const((0, 1))),
+    ),
     case("repeat", lambda x, sizes: np.tile(x, sizes), Sample((3, 4), Const((2, 3))), Sample((3,), Const((2, 2)))),
     case("tile", lambda x, dims: np.tile(x, dims), Sample((3, 4), Const((2,))), Sample((3,), Const((2, 2)))),
-    case("repeat_interleave", lambda x, repeats, dim=None: np.repeat(x, repeats, dim), Sample((3, 4), 2), Sample((3, 4), 3, dim=1)),
-]  # fmt: skip
+    case(
+        "repeat_interleave",
+        lambda x, repeats, dim=None: np.repeat(x, repeats, dim),
+        Sample((3, 4), 2),
+        Sample((3, 4), 3, dim=1),
+    ),
+]

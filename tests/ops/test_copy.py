@@ -1,4 +1,4 @@
-"""Casts between all pairs of dtypes, by NumPy's astype where it is defined and by the documented rule where it is not."""
+"""Casts between all pairs of dtypes, by NumPy where it defines them and by the documented rule where not."""
 
 import numpy as np
 import pytest

@@ -35,7 +35,9 @@ class Alphabet:
         decoded = text.decode("utf-8", errors="replace")
         unknown = sorted(set(decoded) - set(self._ids))
         if unknown:
-            raise ValueError(f"[encode] the model's alphabet of {len(self)} characters lacks {', '.join(map(repr, unknown[:5]))}")
+            raise ValueError(
+                f"[encode] the model's alphabet of {len(self)} characters lacks {', '.join(map(repr, unknown[:5]))}"
+            )
         return np.fromiter((self._ids[c] for c in decoded), np.int64, len(decoded))
 
     def decoder(self) -> Decoder:

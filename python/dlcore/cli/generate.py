@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-new-tokens", type=int, default=400, metavar="N", help="how many tokens to write")
     add("--temperature", type=float, default=0.8, metavar="F", help="below 1: safer choices; 0: always the likeliest")
     add("--top-k", type=int, metavar="N", help="choose among the N likeliest tokens")
-    add("--top-p", type=float, metavar="F", help="choose among the likeliest tokens that hold this probability together")
+    add(
+        "--top-p", type=float, metavar="F", help="choose among the likeliest tokens that hold this probability together"
+    )
     add("--seed", type=int, metavar="N", help="for the same text again")
     add("--threads", type=int, metavar="N", help="threads (default: the available cores)")
 

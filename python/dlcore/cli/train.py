@@ -31,10 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--context", type=int, default=128, metavar="N", help="tokens that the model sees at once")
     add("--batch", type=int, default=12, metavar="N", help="sequences in a step")
     add("--steps", type=int, default=1000, metavar="N", help="optimiser steps")
-    add("--lr", type=float, default=1e-3, metavar="F", help="peak learning rate; cosine decay to a tenth after a warm-up")
+    add(
+        "--lr",
+        type=float,
+        default=1e-3,
+        metavar="F",
+        help="peak learning rate; cosine decay to a tenth after a warm-up",
+    )
     add("--dropout", type=float, default=0.0, metavar="F", help="dropout probability")
     add("--seed", type=int, default=1337, metavar="N", help="of initial weights, batches and dropout")
-    add("--threads", type=int, metavar="N", help="threads (default: the available cores; the result does not depend on it)")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads (default: the available cores; the result does not depend on it)",
+    )
     add("--out", default="runs/gpt", metavar="DIR", help="where log, curve, samples and checkpoint go")
     add("--resume", action="store_true", help="go on from DIR/checkpoint, bit for bit as if never interrupted")
 
@@ -88,7 +99,9 @@ class Trainer:
         split = int(0.9 * len(tokens))
         needed = options.context + 1
         if min(split, len(tokens) - split) < needed:
-            raise ValueError(f"the text has {len(tokens)} tokens; a context of {options.context} needs at least {10 * needed}")
+            raise ValueError(
+                f"the text has {len(tokens)} tokens; a context of {options.context} needs at least {10 * needed}"
+            )
         self.train_tokens, self.val_tokens = tokens[:split], tokens[split:]
         self._build()
         if kept is not None:
@@ -103,7 +116,9 @@ class Trainer:
         for name in FIXED:
             given, kept = getattr(self.options, name), extra["options"][name]
             if given not in (kept, defaults.get_default(name)):
-                raise ValueError(f"--{name} {given} differs from the checkpoint's {kept}; resume without it, or choose another --out")
+                raise ValueError(
+                    f"--{name} {given} differs from the checkpoint's {kept}; resume without it, or choose another --out"
+                )
             setattr(self.options, name, kept)
         if self.options.data is None:
             self.options.data = extra["options"]["data"]
@@ -117,7 +132,12 @@ class Trainer:
         dlcore.manual_seed(o.seed)
         self.model = GPT2(
             GPT2Config(
-                vocab_size=len(self.alphabet), n_positions=o.context, n_embd=o.width, n_layer=o.layers, n_head=o.heads, dropout=o.dropout
+                vocab_size=len(self.alphabet),
+                n_positions=o.context,
+                n_embd=o.width,
+                n_layer=o.layers,
+                n_head=o.heads,
+                dropout=o.dropout,
             )
         )
         parameters = list(self.model.parameters())
@@ -208,10 +228,14 @@ class Trainer:
 
         generator = dlcore.Generator(self.options.seed + self.step)
         decoder = self.alphabet.decoder()
-        start = "\n" if self.alphabet.level == "byte" or "\n" in self.alphabet.characters else self.alphabet.characters[0]
+        start = (
+            "\n" if self.alphabet.level == "byte" or "\n" in self.alphabet.characters else self.alphabet.characters[0]
+        )
         prompt = self.alphabet.encode(start.encode())
         self.model.eval()
-        tokens = self.model.generate(prompt.tolist(), max_new_tokens=length, temperature=0.8, top_p=0.95, generator=generator)
+        tokens = self.model.generate(
+            prompt.tolist(), max_new_tokens=length, temperature=0.8, top_p=0.95, generator=generator
+        )
         text = "".join(decoder.decode(t) for t in tokens)
         self.model.train()
         return text
@@ -251,9 +275,14 @@ def run(options: argparse.Namespace) -> int:
     trainer = Trainer(options)
     o, steps = trainer.options, trainer.options.steps
     peak = _C.fma_peak(0.2)
-    print(f"data: {trainer.corpus_label}, {len(trainer.train_tokens) + len(trainer.val_tokens):,} tokens ({o.level} level)")
-    print(f"model: {sum(p.numel() for p in trainer.model.parameters()):,} parameters; {_C.num_threads()} threads, "
-          f"{_C.target()}, peak {peak / 1e9:.0f} GFLOP/s")
+    print(
+        f"data: {trainer.corpus_label}, "
+        f"{len(trainer.train_tokens) + len(trainer.val_tokens):,} tokens ({o.level} level)"
+    )
+    print(
+        f"model: {sum(p.numel() for p in trainer.model.parameters()):,} parameters; {_C.num_threads()} threads, "
+        f"{_C.target()}, peak {peak / 1e9:.0f} GFLOP/s"
+    )
     if options.resume:
         print(f"resuming at step {trainer.step} of {steps}")
 
@@ -283,7 +312,9 @@ def run(options: argparse.Namespace) -> int:
                     if trainer.step % (5 * every) == 0 and trainer.step < steps:
                         progress.say(_indented(trainer.sample(240)))
                 if not math.isfinite(loss):
-                    raise ValueError(f"the loss is {loss} at step {trainer.step}; lower --lr (the last checkpoint is untouched)")
+                    raise ValueError(
+                        f"the loss is {loss} at step {trainer.step}; lower --lr (the last checkpoint is untouched)"
+                    )
                 if measure or time.monotonic() - last_save > 20:
                     trainer.save()
                     last_save = time.monotonic()
@@ -292,8 +323,10 @@ def run(options: argparse.Namespace) -> int:
             log.close()
         if interrupt.requested:
             trainer.save()
-            print(f"interrupted at step {trainer.step} of {steps}; everything is saved. Go on with:\n"
-                  f"  dlcore train --resume --out {out}")
+            print(
+                f"interrupted at step {trainer.step} of {steps}; everything is saved. Go on with:\n"
+                f"  dlcore train --resume --out {out}"
+            )
             return 130
 
     text = trainer.sample(600)
@@ -302,8 +335,11 @@ def run(options: argparse.Namespace) -> int:
     if val_loss is not None:
         print(f"final validation loss {val_loss:.4f}")
     drawn = plot_losses(out / "log.jsonl", out / "loss.png")
-    print(f"log: {out / 'log.jsonl'}" + (f", curve: {out / 'loss.png'}" if drawn else ' (install the extra "plot" for a curve)'))
-    print(f"checkpoint: {trainer.checkpoint}\nlet it write:\n  dlcore generate {out} --prompt \"def \"")
+    print(
+        f"log: {out / 'log.jsonl'}"
+        + (f", curve: {out / 'loss.png'}" if drawn else ' (install the extra "plot" for a curve)')
+    )
+    print(f'checkpoint: {trainer.checkpoint}\nlet it write:\n  dlcore generate {out} --prompt "def "')
     return 0
 
 

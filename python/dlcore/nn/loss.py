@@ -104,9 +104,7 @@ class NLLLoss(_Loss):
         self.weight, self.ignore_index = weight, ignore_index
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return ops.nll_loss(
-            x, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
+        return ops.nll_loss(x, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
 class BCELoss(_Loss):
@@ -123,9 +121,7 @@ class BCELoss(_Loss):
 class BCEWithLogitsLoss(_Loss):
     """`BCELoss` of sigmoid(x), computed so that large logits do no harm. `pos_weight` multiplies the y log x part."""
 
-    def __init__(
-        self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
-    ) -> None:
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None) -> None:
         super().__init__(reduction)
         self.weight, self.pos_weight = weight, pos_weight
 

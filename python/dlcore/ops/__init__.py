@@ -1,4 +1,4 @@
-"""Every operation, by family. A family is one file here, one in cpp/ops, one folder in cpp/kernels and one in tests/opcases."""
+"""Every operation, by family: one file here, one in cpp/ops, one folder in cpp/kernels and one in tests/opcases."""
 
 from dlcore.ops.activation import *
 from dlcore.ops.attention import *

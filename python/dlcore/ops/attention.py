@@ -47,7 +47,8 @@ def scaled_dot_product_attention(
     Args:
         query: (…, H, Tq, D); any strides over the leading dimensions.
         key, value: (…, G, Tk, D). G is H, or divides H with `enable_gqa`: each key head serves H/G query heads.
-        attn_mask: broadcastable to (…, H, Tq, Tk): True where attention is allowed, or floats that are added. It gets no gradient.
+        attn_mask: broadcastable to (…, H, Tq, Tk): True where attention is allowed, or floats that are added. It gets
+            no gradient.
         dropout_p: probability of dropping an attention weight; the mask is drawn again in the gradient, never stored.
         is_causal: query i sees keys up to i + causal_offset.
         scale: 1/√D by default.
@@ -57,7 +58,8 @@ def scaled_dot_product_attention(
         (…, H, Tq, D). A query whose keys are all masked gives zeros.
 
     Raises:
-        ValueError: shapes that do not fit, heads that do not divide, a mask together with is_causal, dropout_p outside [0, 1).
+        ValueError: shapes that do not fit, heads that do not divide, a mask together with is_causal, dropout_p outside
+            [0, 1).
         TypeError: dtypes that differ or are not floating.
 
     Source: T. Dao et al., "FlashAttention: fast and memory-efficient exact attention with IO-awareness", 2022.
@@ -74,7 +76,8 @@ def scaled_dot_product_attention(
         raise ValueError(f"[{name}] expected a probability dropout_p in [0, 1), got {dropout_p}")
     if not enable_gqa and query.ndim >= 3 and query.shape[-3] != key.shape[-3]:
         raise ValueError(
-            f"[{name}] query and key have {query.shape[-3]} and {key.shape[-3]} heads; pass enable_gqa=True to share key heads"
+            f"[{name}] query and key have {query.shape[-3]} and {key.shape[-3]} heads; "
+            "pass enable_gqa=True to share key heads"
         )
     lead = query.shape[:-3]
     q, k, v = (_four_dimensions(t) for t in (query, key, value))
@@ -105,7 +108,9 @@ def _additive(mask: Tensor, shape: tuple[int, ...], dtype: Any, name: str) -> Te
     try:
         mask = ops.expand(mask, shape)
     except ValueError:
-        raise ValueError(f"[{name}] attn_mask of shape {mask.shape} does not broadcast to the scores' shape {shape}") from None
+        raise ValueError(
+            f"[{name}] attn_mask of shape {mask.shape} does not broadcast to the scores' shape {shape}"
+        ) from None
     return _four_dimensions(mask)
 
 

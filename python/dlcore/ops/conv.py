@@ -194,7 +194,7 @@ def conv_transpose2d(
     extra = pair_of(output_padding, "output_padding", op)
     size = (0, 0)
     if x.ndim == 4 and weight.ndim == 4:
-        size = tuple(  # type: ignore[assignment]
+        size = tuple(
             (n - 1) * s - 2 * p + d * (k - 1) + e + 1
             for n, s, p, d, k, e in zip(x.shape[2:], steps, sides, spread, weight.shape[2:], extra, strict=True)
         )

@@ -41,7 +41,8 @@ class _Clone(Function):
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """`x` with another dtype; `x` itself where nothing changes.
 
-    Floating to integer truncates, saturates at the ends of the range and sends NaN to 0. bfloat16 rounds to nearest even.
+    Floating to integer truncates, saturates at the ends of the range and sends NaN to 0. bfloat16 rounds to
+    nearest even.
     Gradients are cast back.
     """
     return x if x.dtype is dtype else _Cast.apply(x, dtype)

@@ -109,7 +109,7 @@ class _Add(Function):
 
 
 class _Write(Function):
-    """`x` with `values` at the picks. Of values written to one element the last stays; gradients flow to all of them."""
+    """`x` with `values` at the picks. Of values written to one element the last stays; all of them get gradients."""
 
     twice_differentiable = True
 
