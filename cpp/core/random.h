@@ -35,4 +35,10 @@ static inline uint64_t random_pair(uint64_t seed, uint64_t stream, int64_t i) {
   return uint64_t{block.v[k]} << 32 | block.v[k + 1];
 }
 
+// Words below it, a share p of all, are dropped.
+static inline uint32_t dropout_threshold(double p) {
+  const double words = p * 0x1p32 + 0.5;
+  return words >= 0x1p32 ? 0xffffffffu : static_cast<uint32_t>(words);
+}
+
 }  // namespace dl

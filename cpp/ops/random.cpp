@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/random.h"
 #include "ops/common.h"
 
 namespace dl {
@@ -154,8 +155,7 @@ Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream) {
   if (p == 1) return Tensor::zeros(x.shape(), x.dtype());
   const Tensor c = contiguous(x), y = Tensor::empty(x.shape(), x.dtype());
   if (x.numel() == 0) return y;
-  const double words = std::nearbyint(p * 0x1p32);
-  const uint32_t threshold = words >= 0x1p32 ? 0xffffffffu : static_cast<uint32_t>(words);
+  const uint32_t threshold = dropout_threshold(p);
   with_float(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     static const Kernel<dropout_fn<T>> kernel{cat("dropout/", name(dtype_of<T>())).c_str()};

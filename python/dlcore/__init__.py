@@ -1,11 +1,14 @@
 """dlcore: a small, fast deep-learning core for the CPU."""
 
+# First: importing the submodule binds the name `tensor`, which the function of `dlcore.ops` then takes for good.
+from dlcore.tensor import Tensor
+
+# isort: split
 from dlcore import _C
 from dlcore._C import bfloat16, bool_, float32, float64, int32, int64, uint8
 from dlcore.autograd import Function, grad
 from dlcore.ops import *
 from dlcore.runtime import *
 from dlcore.state import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from dlcore.tensor import Tensor
 
 __version__: str = _C.version

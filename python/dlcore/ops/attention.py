@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
+from dlcore.state import state
 
 if TYPE_CHECKING:
     from dlcore.ops.random import Generator
     from dlcore.tensor import Tensor
 
 __all__ = ["scaled_dot_product_attention"]
+
+NAME = "scaled_dot_product_attention"
 
 
 class _Attention(Function):
@@ -45,49 +48,55 @@ def scaled_dot_product_attention(
     """softmax(scale · query keyᵀ + mask) value, tile by tile with an online softmax: O(T) memory.
 
     Args:
-        query: (…, H, Tq, D); any strides over the leading dimensions.
-        key, value: (…, G, Tk, D). G is H, or divides H with `enable_gqa`: each key head serves H/G query heads.
-        attn_mask: broadcastable to (…, H, Tq, Tk): True where attention is allowed, or floats that are added. It gets
-            no gradient.
+        query: (…, H, Tq, D). Any strides over the leading dimensions: heads of a fused projection are not copied.
+        key, value: (…, G, Tk, D) and (…, G, Tk, E). G is H, or divides H with `enable_gqa`: each key head serves H/G
+            query heads.
+        attn_mask: broadcastable to (…, H, Tq, Tk): True where attention is allowed, or floats that are added. Where
+            the floats require a gradient the scores are formed whole, by single operations.
         dropout_p: probability of dropping an attention weight; the mask is drawn again in the gradient, never stored.
-        is_causal: query i sees keys up to i + causal_offset.
+        is_causal: query i sees keys up to i + causal_offset, and of those the ones that `attn_mask` allows.
         scale: 1/√D by default.
-        causal_offset: how many keys precede the first query, as with a cache of earlier keys.
+        causal_offset: how many keys precede the first query, as with a cache of earlier keys: Tk - Tq.
 
     Returns:
-        (…, H, Tq, D). A query whose keys are all masked gives zeros.
+        (…, H, Tq, E). A query whose keys are all masked gives zeros, and gets zero gradients.
 
     Raises:
-        ValueError: shapes that do not fit, heads that do not divide, a mask together with is_causal, dropout_p outside
-            [0, 1).
+        ValueError: shapes that do not fit, heads that do not divide or have more than 4096 features, dropout_p outside
+            [0, 1].
         TypeError: dtypes that differ or are not floating.
 
     Source: T. Dao et al., "FlashAttention: fast and memory-efficient exact attention with IO-awareness", 2022.
     """
-    name = "scaled_dot_product_attention"
     if not query.ndim == key.ndim == value.ndim or query.ndim < 2:
         raise ValueError(
-            f"[{name}] query, key and value need the same number of dimensions, two or more, got shapes "
+            f"[{NAME}] query, key and value need the same number of dimensions, two or more, got shapes "
             f"{query.shape}, {key.shape} and {value.shape}"
         )
-    if attn_mask is not None and is_causal:
-        raise ValueError(f"[{name}] give either attn_mask or is_causal, not both")
-    if not 0 <= dropout_p < 1:
-        raise ValueError(f"[{name}] expected a probability dropout_p in [0, 1), got {dropout_p}")
+    if not 0 <= dropout_p <= 1:
+        raise ValueError(f"[{NAME}] expected a probability dropout_p in [0, 1], got {dropout_p}")
     if not enable_gqa and query.ndim >= 3 and query.shape[-3] != key.shape[-3]:
         raise ValueError(
-            f"[{name}] query and key have {query.shape[-3]} and {key.shape[-3]} heads; "
+            f"[{NAME}] query and key have {query.shape[-3]} and {key.shape[-3]} heads; "
             "pass enable_gqa=True to share key heads"
         )
     lead = query.shape[:-3]
     q, k, v = (_four_dimensions(t) for t in (query, key, value))
+    mask = None
     if attn_mask is not None:
-        attn_mask = _additive(attn_mask, (*query.shape[:-1], key.shape[-2]), q.dtype, name)
-    seed, stream = ops.random._stream(generator, name) if dropout_p > 0 else (0, 0)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None and query.shape[-1] else scale or 0.0
-    options = (float(factor), bool(is_causal), int(causal_offset), float(dropout_p), seed, stream)
-    y = _Attention.apply(q, k, v, attn_mask, options)
-    return y if query.ndim == 4 else ops.reshape(y, (*lead, *y.shape[1:]) if query.ndim > 4 else query.shape)
+        mask = _broadcast_mask(attn_mask, (*query.shape[:-1], key.shape[-2]), q.dtype)
+    factor = float(scale) if scale is not None else 1 / math.sqrt(max(query.shape[-1], 1))
+    if mask is not None and mask.requires_grad and state.grad_enabled:
+        y = _composite(q, k, v, mask, dropout_p, causal_offset if is_causal else None, factor, generator)
+    else:
+        # With p = 1 nothing is kept: zeros, whatever the weights are.
+        p = float(dropout_p) if dropout_p < 1 else 0.0
+        seed, stream = ops.random._stream(generator, NAME) if p > 0 else (0, 0)
+        y = _Attention.apply(q, k, v, mask, (factor, bool(is_causal), int(causal_offset), p, seed, stream))
+        y = ops.dropout(y, 1.0) if dropout_p == 1 else y
+    return (
+        y if query.ndim == 4 else ops.reshape(y, (*lead, *y.shape[1:]) if query.ndim > 4 else y.shape[4 - query.ndim :])
+    )
 
 
 def _four_dimensions(x: Tensor) -> Tensor:
@@ -96,22 +105,48 @@ def _four_dimensions(x: Tensor) -> Tensor:
     return ops.reshape(x, (-1, *x.shape[-3:]) if x.ndim > 4 else (1,) * (4 - x.ndim) + x.shape)
 
 
-def _additive(mask: Tensor, shape: tuple[int, ...], dtype: Any, name: str) -> Tensor:
-    """The mask as floats to add, in four dimensions with strides of 0 where it is broadcast."""
-    if mask.requires_grad:
-        raise NotImplementedError(f"[{name}] attn_mask gets no gradient; pass it detached")
-    if mask.dtype is _C.bool_:
-        mask = ops.where(mask, 0.0, -math.inf)
-    elif not mask.dtype.is_floating_point:
-        raise TypeError(f"[{name}] expected attn_mask of bool or floating dtype, got {mask.dtype!r}")
-    mask = ops.cast(mask, dtype)
+def _broadcast_mask(mask: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    """The mask in four dimensions, with strides of 0 where it is broadcast: bools, or floats of the query's dtype."""
+    if mask.dtype is not _C.bool_:
+        if not mask.dtype.is_floating_point:
+            raise TypeError(f"[{NAME}] expected attn_mask of bool or floating dtype, got {mask.dtype!r}")
+        mask = ops.cast(mask, dtype)
     try:
         mask = ops.expand(mask, shape)
     except ValueError:
         raise ValueError(
-            f"[{name}] attn_mask of shape {mask.shape} does not broadcast to the scores' shape {shape}"
+            f"[{NAME}] attn_mask of shape {mask.shape} does not broadcast to the scores' shape {shape}"
         ) from None
     return _four_dimensions(mask)
+
+
+def _composite(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor,
+    p: float,
+    offset: int | None,
+    scale: float,
+    generator: Generator | None,
+) -> Tensor:
+    """The same by single operations, through which the mask gets a gradient. Holds (B, H, Tq, Tk) scores."""
+    shared = q.shape[1] // max(k.shape[1], 1)
+    if shared > 1:
+        k, v = (ops.reshape(_repeated(x, shared), (x.shape[0], -1, *x.shape[2:])) for x in (k, v))
+    scores = ops.matmul(q * scale, k.transpose(2, 3)) + mask
+    if offset is not None:
+        visible = ops.arange(k.shape[2]).unsqueeze(0) <= ops.arange(offset, offset + q.shape[2]).unsqueeze(1)
+        scores = ops.where(visible, scores, -math.inf)
+    # A query without keys: the softmax of nothing but -inf is NaN, here it is 0.
+    empty = ops.amax(scores.detach(), -1, keepdim=True) == -math.inf
+    weights = ops.where(empty, 0.0, ops.softmax(ops.where(empty, 0.0, scores), -1))
+    return ops.matmul(ops.dropout(weights, p, generator=generator), v)
+
+
+def _repeated(x: Tensor, times: int) -> Tensor:
+    B, G, T, D = x.shape
+    return ops.expand(ops.unsqueeze(x, 2), (B, G, times, T, D))
 
 
 class AttentionMethods:

@@ -1,149 +1,195 @@
-// Forward and backward against the reference: tiles and tails of queries, keys and features, causal, masked, grouped, with dropout.
+// Forward and backward against the reference: tiles and tails of queries, keys and features, causal, masked, grouped,
+// with dropout, and with rows that lie apart from each other.
 #include "kernels/attention/attention.h"
 
 #include <algorithm>
 
+#include "core/random.h"
 #include "kernel_test.h"
 
 namespace dl::test {
 namespace {
 
 struct Shape {
-  int64_t B, H, G, Tq, Tk, D;
+  int64_t B, H, G, Tq, Tk, D, E;
 };
 
-HeadStrides strides_of(int64_t heads, int64_t t, int64_t d) { return {heads * t * d, t * d, d}; }
+// Heads side by side in rows of `heads` x `d` elements and a few more, as in a fused projection.
+HeadStrides strides_of(int64_t heads, int64_t t, int64_t d) {
+  const int64_t row = heads * d + 3;
+  return {t * row, d, row};
+}
+int64_t reach(int64_t batches, int64_t heads, int64_t t, int64_t d) { return batches * t * (heads * d + 3); }
 
-struct Problem {
-  AttentionArgs<float> a{};
-  GuardedBuffer<float> q, k, v, kt, vt, mask;
+template <class T> struct Problem {
+  AttentionArgs<T> a{};
+  GuardedBuffer<T> q, k, v, bias;
+  GuardedBuffer<bool> allowed;
 
-  explicit Problem(Shape s, bool few_queries = false)
-      : q(s.B * s.H * s.Tq * s.D, 1),
-        k(s.B * s.G * s.Tk * s.D, 1),
-        v(k.size(), 1),
-        kt(k.size(), 1),
-        vt(k.size(), 1),
-        mask(s.Tq * s.Tk, 1) {
+  explicit Problem(Shape s)
+      : q(reach(s.B, s.H, s.Tq, s.D), 1),
+        k(reach(s.B, s.G, s.Tk, s.D), 1),
+        v(reach(s.B, s.G, s.Tk, s.E), 1),
+        bias(s.Tq * s.Tk * 2, 1),
+        allowed(s.Tq * s.Tk * 2, 1) {
     q.randomise(-1, 1, 1);
     k.randomise(-1, 1, 2);
     v.randomise(-1, 1, 3);
-    mask.randomise(-2, 2, 4);
-    for (int64_t head = 0; head < s.B * s.G; ++head)
-      for (int64_t t = 0; t < s.Tk; ++t)
-        for (int64_t d = 0; d < s.D; ++d) {
-          kt[(head * s.D + d) * s.Tk + t] = k[(head * s.Tk + t) * s.D + d];
-          vt[(head * s.D + d) * s.Tk + t] = v[(head * s.Tk + t) * s.D + d];
-        }
-    a.B = s.B, a.H = s.H, a.G = s.G, a.Tq = s.Tq, a.Tk = s.Tk, a.D = s.D;
+    bias.randomise(-2, 2, 4);
+    for (int64_t i = 0; i < allowed.size(); ++i) allowed[i] = i % 5 != 2;
+    a.B = s.B, a.H = s.H, a.G = s.G, a.Tq = s.Tq, a.Tk = s.Tk, a.D = s.D, a.E = s.E;
     a.q = q.data(), a.k = k.data(), a.v = v.data();
     a.q_strides = strides_of(s.H, s.Tq, s.D);
-    a.k_strides = a.v_strides = strides_of(s.G, s.Tk, s.D);
-    a.kt = few_queries ? nullptr : kt.data();
-    a.vt = vt.data();
+    a.k_strides = strides_of(s.G, s.Tk, s.D);
+    a.v_strides = strides_of(s.G, s.Tk, s.E);
     a.scale = 0.25;
   }
-  void use_mask() { a.mask = mask.data(), a.mask_q = a.Tk, a.mask_k = 1; }
+  int64_t rows() const { return a.B * a.H * a.Tq; }
+  HeadStrides y_strides() const { return strides_of(a.H, a.Tq, a.E); }
+  int64_t y_size() const { return reach(a.B, a.H, a.Tq, a.E); }
 };
 
-const std::vector<Shape> kShapes = {{1, 1, 1, 1, 1, 1},   {2, 2, 2, 5, 7, 3},     {1, 4, 2, 49, 65, 17}, {1, 2, 1, 48, 64, 32},
-                                    {1, 1, 1, 97, 130, 64}, {1, 1, 1, 130, 33, 80}};
+template <class T> struct Results {
+  GuardedBuffer<T> y, lse, dq, dk, dv;
+  explicit Results(const Problem<T>& p)
+      : y(p.y_size(), 1), lse(p.rows(), 1), dq(p.q.size(), 1), dk(p.k.size(), 1), dv(p.v.size(), 1) {
+    for (GuardedBuffer<T>* b : {&y, &lse, &dq, &dk, &dv}) b->fill(7);  // what lies between the rows stays as it is
+  }
+};
 
-// Results are averages of values below 1 in size; weights err by eps times their scores, below 0.25 D + 2.
-double units(const AttentionArgs<float>& a) { return 8 * (4 + 0.25 * static_cast<double>(a.D)); }
+template <class T> using Forward = attention_forward_fn<T>;
+template <class T> using Backward = attention_backward_fn<T>;
 
-using Forward = attention_forward_fn<float>;
-using Backward = attention_backward_fn<float>;
+// A weight errs by eps times its score, which is below 0.25 D + 2; results are averages of values below 1 in size.
+template <class T> double units(const AttentionArgs<T>& a) { return 8 * (4 + 0.25 * static_cast<double>(a.D)); }
 
-void check_forward(Forward kernel, Forward reference, const Problem& p) {
-  const AttentionArgs<float>& a = p.a;
-  GuardedBuffer<float> y(p.q.size(), 1), expected(p.q.size()), lse(a.B * a.H * a.Tq, 1), expected_lse(lse.size());
-  const HeadStrides s = strides_of(a.H, a.Tq, a.D);
-  kernel(&a, y.data(), s, lse.data());
-  reference(&a, expected.data(), s, expected_lse.data());
-  auto one = [](int64_t) { return 1.0; };
-  expect_close(y, expected, units(a), one);
-  expect_close(lse, expected_lse, units(a), [](int64_t) { return 8.0; });
+template <class T> void check_forward(Forward<T> kernel, Forward<T> reference, const Problem<T>& p) {
+  Results<T> actual(p), expected(p);
+  kernel(&p.a, actual.y.data(), p.y_strides(), actual.lse.data());
+  reference(&p.a, expected.y.data(), p.y_strides(), expected.lse.data());
+  expect_close(actual.y, expected.y, units(p.a), [](int64_t) { return 1.0; });
+  expect_close(actual.lse, expected.lse, units(p.a), [](int64_t) { return 8.0; });
 }
 
-void check_backward(Backward kernel, Backward reference, const Problem& p) {
-  const AttentionArgs<float>& a = p.a;
-  const HeadStrides s = strides_of(a.H, a.Tq, a.D), t = strides_of(a.G, a.Tk, a.D);
-  GuardedBuffer<float> y(p.q.size(), 1), dy(p.q.size(), 1), lse(a.B * a.H * a.Tq, 1);
-  find_version<Forward>("attention_forward/float32", Target::reference)(&a, y.data(), s, lse.data());
+template <class T> void run_backward(Backward<T> kernel, const Problem<T>& p, const GuardedBuffer<T>& dy,
+                                     const Results<T>& forward, Results<T>& r) {
+  const HeadStrides ys = p.y_strides();
+  const AttentionGradients<T> g{
+      forward.y.data(), dy.data(),     forward.lse.data(), r.dq.data(), r.dk.data(), r.dv.data(), ys, ys,
+      p.a.q_strides,    p.a.k_strides, p.a.v_strides};
+  kernel(&p.a, &g);
+}
+
+template <class T> void check_backward(Backward<T> kernel, Backward<T> reference, const Problem<T>& p) {
+  Results<T> actual(p), expected(p);
+  GuardedBuffer<T> dy(p.y_size(), 1);
   dy.randomise(-1, 1, 5);
-  GuardedBuffer<float> dq(p.q.size(), 1), dk(p.k.size(), 1), dv(p.k.size(), 1), eq(p.q.size()), ek(p.k.size()), ev(p.k.size());
-  AttentionGradients<float> g{y.data(), dy.data(), lse.data(), dq.data(), dk.data(), dv.data(), s, s, s, t, t};
-  kernel(&a, &g);
-  g.dq = eq.data(), g.dk = ek.data(), g.dv = ev.data();
-  reference(&a, &g);
-  // Sums over at most Tq H / G queries (dk, dv) or D terms and Tk keys of total weight one (dq), of products below D.
-  const double reach = static_cast<double>(a.D) * static_cast<double>(std::max<int64_t>(a.Tq, 8) * (a.H / a.G)) / 8;
-  auto size = [&](int64_t) { return reach; };
-  expect_close(dq, eq, units(a), size);
-  expect_close(dk, ek, units(a), size);
-  expect_close(dv, ev, units(a), size);
+  find_version<Forward<T>>(sizeof(T) == 4 ? "attention_forward/float32" : "attention_forward/float64",
+                           Target::reference)(&p.a, expected.y.data(), p.y_strides(), expected.lse.data());
+  run_backward(kernel, p, dy, expected, actual);
+  run_backward(reference, p, dy, expected, expected);
+  // Sums over at most Tq H / G queries (dk, dv), or over keys of total weight one (dq), of products below E.
+  const int64_t queries = std::max<int64_t>(p.a.Tq, 8) * (p.a.H / p.a.G);
+  auto size = [&](int64_t) { return static_cast<double>(p.a.E * queries) / 8; };
+  expect_close(actual.dq, expected.dq, units(p.a), size);
+  expect_close(actual.dk, expected.dk, units(p.a), size);
+  expect_close(actual.dv, expected.dv, units(p.a), size);
 }
 
-template <class Check> void check_variants(Check&& check) {
-  for (const Shape& s : kShapes) {
-    check(Problem(s));
-    Problem causal(s);
-    causal.a.causal = true;
-    causal.a.causal_offset = 2;
-    check(causal);
-    Problem masked(s);
-    masked.use_mask();
-    check(masked);
-    Problem dropped(s);
-    dropped.a.dropout = 0.25, dropped.a.seed = 7, dropped.a.stream = 3;
+template <class T> void use_dropout(Problem<T>& p) {
+  p.a.dropout = true, p.a.threshold = dropout_threshold(0.25), p.a.keep_scale = 1 / 0.75, p.a.seed = 7, p.a.stream = 3;
+}
+
+template <class T, class Check> void check_variants(const std::vector<Shape>& shapes, Check&& check) {
+  for (const Shape& s : shapes) {
+    check(Problem<T>(s));
+    for (int64_t offset : {int64_t{0}, int64_t{2}, -s.Tq / 2, s.Tk - s.Tq}) {
+      Problem<T> causal(s);
+      causal.a.causal = true, causal.a.causal_offset = offset;
+      check(causal);
+    }
+    // Rows of their own, columns apart, one row for all queries, one column for all keys.
+    const int64_t strides[][2] = {{s.Tk, 1}, {2 * s.Tk, 2}, {0, 1}, {1, 0}};
+    for (const auto& [row, col] : strides) {
+      Problem<T> added(s), masked(s);
+      added.a.bias = added.bias.data(), masked.a.allowed = masked.allowed.data();
+      added.a.mask_q = masked.a.mask_q = row, added.a.mask_k = masked.a.mask_k = col;
+      check(added);
+      masked.a.causal = true;
+      check(masked);
+    }
+    Problem<T> nothing(s);
+    std::fill(nothing.allowed.begin(), nothing.allowed.end(), false);
+    nothing.a.allowed = nothing.allowed.data();
+    check(nothing);
+    Problem<T> dropped(s);
+    use_dropout(dropped);
     check(dropped);
   }
 }
 
+const std::vector<Shape> kSmall = {
+    {1, 1, 1, 1, 1, 1, 1}, {2, 2, 2, 5, 7, 3, 2}, {2, 4, 2, 3, 70, 33, 17}, {1, 2, 2, 4, 5, 0, 3}};
+const std::vector<Shape> kTiles = {
+    {1, 4, 2, 65, 66, 17, 9}, {1, 2, 1, 64, 64, 32, 32}, {1, 1, 1, 33, 130, 64, 64}, {1, 1, 1, 97, 33, 80, 48}};
+
 TEST(Attention, Forward) {
-  for_each_version<Forward>("attention_forward/float32", [](Forward kernel, Forward reference) {
-    check_variants([&](const Problem& p) { check_forward(kernel, reference, p); });
-    check_forward(kernel, reference, Problem({1, 2, 2, 3, 70, 33}, true));
+  for_each_version<Forward<float>>("attention_forward/float32", [](Forward<float> kernel, Forward<float> reference) {
+    auto check = [&](const Problem<float>& p) { check_forward(kernel, reference, p); };
+    check_variants<float>(kSmall, check);
+    check_variants<float>(kTiles, check);
+    check(Problem<float>({1, 1, 1, 2, 5000, 9, 9}));  // more keys than a query's scratch holds
+  });
+  for_each_version<Forward<double>>("attention_forward/float64", [](Forward<double> kernel, Forward<double> reference) {
+    check_variants<double>(kSmall, [&](const Problem<double>& p) { check_forward(kernel, reference, p); });
   });
 }
 
+// The reference sums anew for every element of every gradient: one thread's worth of tiles is enough.
 TEST(Attention, Backward) {
-  for_each_version<Backward>("attention_backward/float32", [](Backward kernel, Backward reference) {
-    check_variants([&](const Problem& p) { check_backward(kernel, reference, p); });
-  });
+  for_each_version<Backward<float>>(
+      "attention_backward/float32", [](Backward<float> kernel, Backward<float> reference) {
+        check_variants<float>(kSmall, [&](const Problem<float>& p) { check_backward(kernel, reference, p); });
+        for (const Shape& s : kTiles) {
+          Problem<float> p(s);
+          p.a.causal = true, p.a.causal_offset = 1;
+          p.a.allowed = p.allowed.data(), p.a.mask_q = s.Tk, p.a.mask_k = 1;
+          use_dropout(p);
+          check_backward(kernel, reference, p);
+        }
+      });
+  for_each_version<Backward<double>>(
+      "attention_backward/float64", [](Backward<double> kernel, Backward<double> reference) {
+        check_variants<double>({kSmall[1]}, [&](const Problem<double>& p) { check_backward(kernel, reference, p); });
+      });
 }
 
-// float64 has the reference alone, which float32 is compared with above; here the two must tell the same story.
+// float64 has the reference alone; here it and float32's reference must tell the same story.
 TEST(Attention, DoubleAgreesWithFloat) {
-  Problem p({1, 2, 1, 5, 9, 8});
-  GuardedBuffer<double> q(p.q.size()), k(p.k.size()), v(p.k.size()), y(p.q.size()), lse(10), dy(p.q.size()), dq(p.q.size()), dk(p.k.size()),
-      dv(p.k.size());
-  std::copy(p.q.begin(), p.q.end(), q.begin());
-  std::copy(p.k.begin(), p.k.end(), k.begin());
-  std::copy(p.v.begin(), p.v.end(), v.begin());
-  AttentionArgs<double> a{};
-  a.B = 1, a.H = 2, a.G = 1, a.Tq = 5, a.Tk = 9, a.D = 8;
-  a.q = q.data(), a.k = k.data(), a.v = v.data();
-  a.q_strides = p.a.q_strides, a.k_strides = a.v_strides = p.a.k_strides;
-  a.scale = p.a.scale;
-  using ForwardD = attention_forward_fn<double>;
-  using BackwardD = attention_backward_fn<double>;
-  const HeadStrides s = a.q_strides, t = a.k_strides;
-  for_each_version<ForwardD>("attention_forward/float64", [&](ForwardD kernel, ForwardD) { kernel(&a, y.data(), s, lse.data()); });
-  GuardedBuffer<float> yf(p.q.size()), lsef(10), dyf(p.q.size()), dqf(p.q.size()), dkf(p.k.size()), dvf(p.k.size());
-  find_version<Forward>("attention_forward/float32", Target::reference)(&p.a, yf.data(), s, lsef.data());
-  expect_close(yf, y, units(p.a), [](int64_t) { return 1.0; });
+  const Shape s{1, 2, 1, 5, 9, 8, 6};
+  Problem<float> p(s);
+  Problem<double> d(s);
+  use_dropout(p);
+  use_dropout(d);
+  std::copy(p.q.begin(), p.q.end(), d.q.begin());
+  std::copy(p.k.begin(), p.k.end(), d.k.begin());
+  std::copy(p.v.begin(), p.v.end(), d.v.begin());
+  Results<float> rf(p);
+  Results<double> rd(d);
+  GuardedBuffer<float> dyf(p.y_size());
+  GuardedBuffer<double> dyd(p.y_size());
   dyf.randomise(-1, 1, 5);
-  std::copy(dyf.begin(), dyf.end(), dy.begin());
-  const AttentionGradients<double> g{y.data(), dy.data(), lse.data(), dq.data(), dk.data(), dv.data(), s, s, s, t, t};
-  for_each_version<BackwardD>("attention_backward/float64", [&](BackwardD kernel, BackwardD) { kernel(&a, &g); });
-  const AttentionGradients<float> gf{yf.data(), dyf.data(), lsef.data(), dqf.data(), dkf.data(), dvf.data(), s, s, s, t, t};
-  find_version<Backward>("attention_backward/float32", Target::reference)(&p.a, &gf);
-  auto size = [](int64_t) { return 8.0 * 5; };
-  expect_close(dqf, dq, units(p.a), size);
-  expect_close(dkf, dk, units(p.a), size);
-  expect_close(dvf, dv, units(p.a), size);
+  std::copy(dyf.begin(), dyf.end(), dyd.begin());
+  find_version<Forward<float>>("attention_forward/float32", Target::reference)(&p.a, rf.y.data(), p.y_strides(),
+                                                                               rf.lse.data());
+  find_version<Forward<double>>("attention_forward/float64", Target::reference)(&d.a, rd.y.data(), p.y_strides(),
+                                                                                rd.lse.data());
+  run_backward(find_version<Backward<float>>("attention_backward/float32", Target::reference), p, dyf, rf, rf);
+  run_backward(find_version<Backward<double>>("attention_backward/float64", Target::reference), d, dyd, rd, rd);
+  expect_close(rf.y, rd.y, units(p.a), [](int64_t) { return 1.0; });
+  expect_close(rf.dq, rd.dq, units(p.a), [](int64_t) { return 8.0 * 5; });
+  expect_close(rf.dk, rd.dk, units(p.a), [](int64_t) { return 8.0 * 5; });
+  expect_close(rf.dv, rd.dv, units(p.a), [](int64_t) { return 8.0 * 5; });
 }
 
 }  // namespace
