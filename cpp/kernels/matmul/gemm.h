@@ -12,10 +12,13 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kBlockRows = 168;   // a packed block of A, 168 x 256 floats, takes 172 KiB of the second-level cache
-constexpr int64_t kBlockDepth = 256;  // a packed panel of B, 256 x 32 floats, takes 32 KiB: the first-level cache
+constexpr int64_t kBlockRows = 168;   // a packed block of A, 168 x 384 floats, takes 258 KiB of the second-level cache
+constexpr int64_t kBlockDepth = 384;
+constexpr int64_t kGroupCols = 128;   // columns of B that are packed together: whole runs of a row-major B's rows
+constexpr int64_t kRowsAhead = 8;     // how far the rows of a B that is read in place are fetched ahead
+constexpr int64_t kTiny = 32;
 constexpr int64_t kFewRows = 8;       // up to here one side is short enough for dot products
-constexpr double kBlockWork = 1.5e6;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
+constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
 
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
 template <class T> constexpr int64_t kPanelRows = (kTileRows + Lanes_t<T>::size - 1) / Lanes_t<T>::size * Lanes_t<T>::size;
@@ -45,22 +48,27 @@ template <class In, class T> Plan plan_for(const MatmulArgs<In, T>& p, int64_t b
   plan.few_rows = p.M <= kFewRows && p.b_row == 1 && long_enough && (p.a_col == 1 || copies(p.M));
   plan.few_cols = !plan.few_rows && p.N <= kFewRows && p.a_col == 1 && long_enough &&
                   (p.b_row == 1 || (p.M >= 64 && copies(p.N)));
+  // B is read in place where it is read once or stays in the first-level cache.
   if (matmul_shares_b(p.M, p.N, p.K, batch)) plan.b = Operand::shared;
-  else if (p.b_col == 1 && (p.M <= 4 * kTileRows || p.K * p.N <= 128 * 128)) plan.b = Operand::in_place;
+  else if (p.b_col == 1 && (p.M <= kTileRows || p.K * p.N <= 128 * 128)) plan.b = Operand::in_place;
   else plan.b = Operand::packed;
   // Rows a multiple of 2 KiB apart share the sets of the first-level cache.
   const bool collide = p.a_row * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && p.M > 4;
   const bool a_strided = p.a_col != 1 && p.a_row != 1;
   plan.pack_a = sizeof(In) != sizeof(T) || p.N >= 4 * cols || a_strided || collide;
-  plan.rows = even_piece(p.M, kBlockRows, 1);
+  // Enough blocks for several threads, each with enough work of its own. Rows are cut first, where each block does not
+  // have to pack B anew: that reads A once only.
+  const int64_t slab = min_of(p.M, 1 << 20) * min_of(p.N, 1 << 20), most = 16;
+  int64_t want = p.K >= most * kBlockWork / slab ? most : slab * p.K / kBlockWork;
+  want = ceil_div(want, batch);  // 0 for next to no work
+  if (want < 1) want = 1;
+  const bool cut_rows = plan.b != Operand::packed || plan.few_cols;
+  const int64_t least_rows = 4 * kTileRows, by_rows = min_of(cut_rows ? min_of(want, 8) : 1, ceil_div(p.M, least_rows));
+  plan.rows = even_piece(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows)), 1);
   plan.row_blocks = ceil_div(p.M, plan.rows);
-  // Enough blocks for several threads, each with enough work of its own.
-  const double work = static_cast<double>(p.M) * p.N * p.K;
-  int64_t want = static_cast<int64_t>(work / kBlockWork);
-  want = want < 1 ? 1 : want > 16 ? 16 : want;
-  int64_t col_blocks = ceil_div(want, plan.row_blocks * (batch < want ? batch : want));
-  const int64_t narrow = plan.b == Operand::shared ? 256 : plan.few_rows ? kDotCols : cols;
-  if (col_blocks * narrow > p.N) col_blocks = p.N / narrow ? p.N / narrow : 1;
+  const int64_t narrow = plan.b == Operand::shared ? 768 : plan.few_rows ? kDotCols : cols;
+  int64_t col_blocks = min_of(ceil_div(want, plan.row_blocks), p.N / narrow);
+  if (col_blocks < 1) col_blocks = 1;
   plan.cols = even_piece(p.N, ceil_div(p.N, col_blocks), plan.few_rows ? kDotCols : cols);
   plan.col_blocks = ceil_div(p.N, plan.cols);
   return plan;
@@ -83,42 +91,55 @@ void multiply_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, in
   constexpr int L = Lanes_t<T>::size;
   constexpr int64_t a_width = kPanelRows<T>;
   T* const a_panels = static_cast<T*>(thread_scratch());
-  T* const b_panel = a_panels + ceil_div(kBlockRows, kTileRows) * 2 * a_width * kBlockDepth;
-  // Panels as even as possible: 16 rows are 8 + 8, not 14 + 2.
-  const int64_t rows = i1 - i0, panels = ceil_div(rows, kTileRows);
+  T* const b_panels = a_panels + ceil_div(kBlockRows, kTileRows) * a_width * kBlockDepth;
+  // Panels of one height: 16 rows are 8 + 8, not 14 + 2.
+  const int64_t rows = i1 - i0, panels = ceil_div(rows, kTileRows), height = ceil_div(rows, panels);
   const bool wide = rows <= kWideRows && plan.b != Operand::shared;
-  const int64_t width = wide ? kWideVectors * L : kPanelCols<T>;
-  const auto panel_row = [&](int64_t panel) { return panel * rows / panels; };
+  const int64_t width = wide ? kWideVectors * L : kPanelCols<T>, shares = ceil_div(width, panels);
+  const bool fetch_a = panels > 1 && p.a_row == p.K && p.a_col == 1;  // then the next rows are the next bytes
   for (int64_t k = k0; k < k1; k += plan.depth) {
     const int64_t depth = min_of(plan.depth, k1 - k);
     const bool add = p.accumulate || k > 0, last = k + depth == p.K;
     if (plan.pack_a)
-      for (int64_t q = 0; q < panels; ++q)
-        pack(p.a + (i0 + panel_row(q)) * p.a_row + k * p.a_col, p.a_row, p.a_col, panel_row(q + 1) - panel_row(q), depth,
-             a_panels + q * a_width * depth, a_width);
+      pack_panels(p.a + i0 * p.a_row + k * p.a_col, p.a_row, p.a_col, rows, depth, a_panels, height, a_width);
     for (int64_t j = j0; j < j1; j += width) {
       const int64_t n = min_of(width, j1 - j);
       const int vectors = static_cast<int>(ceil_div(n, L));
       const In* b = p.b + k * p.b_row + j * p.b_col;
       const bool in_place = plan.b == Operand::in_place && (kMaskedTiles || n == vectors * L) &&
                             (sizeof(In) == sizeof(T) || vectors > kTileVectors);
-      const T* bp = b_panel;
-      if (plan.b == Operand::shared) bp = shared.panel(k, j, depth);
-      else if (!in_place) pack(b, p.b_col, p.b_row, n, depth, b_panel, int64_t{vectors} * L);
-      const int64_t bp_row = plan.b == Operand::shared ? kPanelCols<T> : vectors * L;
+      const T* panel = b_panels;
+      if (plan.b == Operand::shared) {
+        panel = shared.panel(k, j, depth);
+      } else if (plan.b == Operand::packed && !wide) {
+        const int64_t in_group = (j - j0) % kGroupCols;
+        if (in_group == 0)
+          pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), depth, b_panels, width, width);
+        panel += in_group * depth;
+      } else if (!in_place) {
+        pack(b, p.b_col, p.b_row, n, depth, b_panels, width);
+      }
+      // While a row panel is at work it fetches what comes next: its share of the packed panel that follows this one,
+      // the rows of B further down, or the next rows of A.
+      const int64_t share = shares * static_cast<int64_t>(sizeof(T));
       for (int64_t q = 0; q < panels; ++q) {
-        const int64_t i = i0 + panel_row(q), count = i0 + panel_row(q + 1) - i;
+        const int64_t i = i0 + q * height, count = min_of(height, i1 - i);
         T* c = p.c + i * p.c_row + j;
-        const T* a;
+        const T* a = a_panels + q * a_width * depth;
         int64_t a_row = 1, a_col = a_width;
         if constexpr (sizeof(In) == sizeof(T)) {
-          a = plan.pack_a ? a_panels + q * a_width * depth : p.a + i * p.a_row + k * p.a_col;
-          if (!plan.pack_a) a_row = p.a_row, a_col = p.a_col;
-        } else {
-          a = a_panels + q * a_width * depth;
+          if (!plan.pack_a) a = p.a + i * p.a_row + k * p.a_col, a_row = p.a_row, a_col = p.a_col;
         }
-        if (in_place) micro_for<In, T>(count, vectors)(depth, a, a_row, a_col, b, p.b_row, c, p.c_row, n, add);
-        else micro_for<T, T>(count, vectors)(depth, a, a_row, a_col, bp, bp_row, c, p.c_row, n, add);
+        if (in_place) {
+          const In* ahead = b + kRowsAhead * p.b_row;
+          int64_t step = p.b_row;
+          if (fetch_a) ahead = p.a + (i + height) * p.a_row + k, step = height;
+          micro_for<In, T>(count, vectors)(depth, a, a_row, a_col, b, p.b_row, c, p.c_row, n, add, ahead,
+                                           step * static_cast<int64_t>(sizeof(In)));
+        } else {
+          const T* ahead = panel + depth * width + q * shares * depth;
+          micro_for<T, T>(count, vectors)(depth, a, a_row, a_col, panel, width, c, p.c_row, n, add, ahead, share);
+        }
       }
       if (last) finish(p, i0, rows, j, n);
     }
@@ -153,9 +174,9 @@ void dot_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t
 // Every block packs what it needs by itself.
 template <class In, class T> void multiply_items(const MatmulArgs<In, T>& args, const Plan& plan, int64_t batch) {
   const int64_t blocks = plan.row_blocks * plan.col_blocks;
-  const double work = static_cast<double>(plan.rows) * plan.cols * args.K;
-  const int64_t grain = work > kBlockWork ? 1 : static_cast<int64_t>(kBlockWork / (work + 64));
-  parallel_for(batch * blocks, grain < 1 ? 1 : grain, [&](int64_t begin, int64_t end) {
+  const int64_t area = plan.rows * plan.cols;
+  const int64_t grain = args.K >= kBlockWork / area ? 1 : kBlockWork / (area * args.K + 64) + 1;
+  parallel_for(batch * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const MatmulArgs<In, T> p = batch_item(args, t / blocks);
       const int64_t i0 = t % blocks / plan.col_blocks * plan.rows, j0 = t % plan.col_blocks * plan.cols;
@@ -166,23 +187,34 @@ template <class In, class T> void multiply_items(const MatmulArgs<In, T>& args, 
   });
 }
 
+// So little work that choosing how to do it would take as long.
+template <class In, class T> void multiply_tiny(const MatmulArgs<In, T>& p) {
+  if (p.M == 0 || p.N == 0) return;
+  Plan plan{};
+  plan.b = p.b_col == 1 ? Operand::in_place : Operand::packed;
+  plan.pack_a = sizeof(In) != sizeof(T);
+  plan.depth = p.K;
+  multiply_block(p, plan, 0, p.M, 0, p.N, 0, p.K, SharedB<T>{});
+}
+
 // B is packed once, by all threads, part by part; then all threads multiply with that part.
 template <class In, class T> void multiply_shared(const MatmulArgs<In, T>& p, const Plan& plan) {
   constexpr int64_t width = kPanelCols<T>;
   const int64_t part_cols = matmul_packed_cols(p.N), part_depth = matmul_packed_depth(p.N, p.K);
-  const int64_t step = part_depth < p.K ? kBlockDepth : plan.depth;  // parts end where a step along K ends
+  const int64_t step = even_piece(part_depth, kBlockDepth, 8);
   Plan local = plan;
   local.depth = step;
   for (int64_t j0 = 0; j0 < p.N; j0 += part_cols)
     for (int64_t k0 = 0; k0 < p.K; k0 += part_depth) {
       const SharedB<T> part{p.workspace, k0, j0, min_of(part_depth, p.K - k0), min_of(part_cols, p.N - j0)};
-      const int64_t panels = ceil_div(part.N, width), steps = ceil_div(part.K, step);
-      parallel_for(panels * steps, 4, [&](int64_t begin, int64_t end) {
+      constexpr int64_t group = 4 * width;
+      const int64_t groups = ceil_div(part.N, group), steps = ceil_div(part.K, step);
+      parallel_for(groups * steps, 1, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
-          const int64_t j = j0 + t / steps * width, k = k0 + t % steps * step;
+          const int64_t j = j0 + t / steps * group, k = k0 + t % steps * step;
           const int64_t depth = min_of(step, k0 + part.K - k);
-          pack(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(width, j0 + part.N - j), depth,
-               part.panel(k, j, depth), width);
+          pack_panels(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(group, j0 + part.N - j), depth,
+                      part.panel(k, j, depth), width, width);
         }
       });
       const int64_t col_blocks = ceil_div(part.N, plan.cols);
@@ -227,6 +259,8 @@ template <class In, class T> MatmulArgs<In, T> as_row(MatmulArgs<In, T> p) {
 }
 
 template <class In, class T> void matmul(const MatmulArgs<In, T>& args) {
+  if (args.batch_dims == 0 && args.M <= kTiny && args.N <= kTiny && args.K <= kTiny && args.K > 0)
+    return multiply_tiny(args);
   if (args.N == 1 && args.M > 1 && args.c_row == 1 && args.a_col != 1) return matmul(as_row(args));
   const int64_t batch = batch_count(args);
   if (args.M == 0 || args.N == 0 || batch == 0) return;

@@ -25,10 +25,11 @@ constexpr bool kMaskedTiles = false;
 #endif
 
 // c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
-// strides; a row of b holds NV whole vectors, or n values with kMaskedTiles.
+// strides; a row of b holds NV whole vectors, or n values with kMaskedTiles. Each step of k also fetches the line at
+// `ahead`, which moves on by ahead_step bytes: what comes after b.
 template <class In, class T, int R, int NV>
 void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int64_t b_row, T* c, int64_t c_row,
-           int64_t n, bool accumulate) {
+           int64_t n, bool accumulate, const void* ahead, int64_t ahead_step) {
   using V = Lanes_t<T>;
   constexpr int kLast = (NV - 1) * V::size;
   const int64_t last = n - kLast;
@@ -42,6 +43,7 @@ void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) acc[r][j] = broadcast(T{0});
+  const char* next = static_cast<const char*>(ahead);
   // A pointer per three rows: x86 addresses base + {0, 1, 2} * stride, so any row stride costs no extra register.
   constexpr int kPointers = (R + 2) / 3;
   const T* p[kPointers];
@@ -49,6 +51,8 @@ void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int
   for (int g = 0; g < kPointers; ++g) p[g] = a + 3 * g * a_row;
 #pragma GCC unroll 1
   for (int64_t k = 0; k < K; ++k) {
+    __builtin_prefetch(next, 0, 2);
+    next += ahead_step;
     V bk[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV - 1; ++j) bk[j] = load(b + j * V::size);
@@ -102,7 +106,7 @@ void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int
 
 template <class In, class T>
 using MicroFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int64_t b_row, T* c,
-                         int64_t c_row, int64_t n, bool accumulate);
+                         int64_t c_row, int64_t n, bool accumulate, const void* ahead, int64_t ahead_step);
 
 template <class In, class T, int NV, int... I> DL_INLINE MicroFn<In, T> micro_for(int64_t rows, Ints<I...>) {
   static constexpr MicroFn<In, T> by_rows[] = {micro<In, T, I + 1, NV>...};

@@ -51,5 +51,26 @@ void pack(const In* x, int64_t stride, int64_t k_stride, int64_t n, int64_t K, T
   }
 }
 
+// n rows (as above) cut into panels of `height`, one after the other, each `width` wide.
+template <class In, class T>
+void pack_panels(const In* x, int64_t stride, int64_t k_stride, int64_t n, int64_t K, T* panels, int64_t height,
+                 int64_t width) {
+  using V = Lanes_t<T>;
+  if (stride != 1 || n <= height) {
+    for (int64_t i = 0; i < n; i += height, panels += K * width)
+      pack(x + i * stride, stride, k_stride, min_of(height, n - i), K, panels, width);
+    return;
+  }
+  // Neighbours in memory: one pass over the rows of x, so that each page is visited once.
+  for (int64_t k = 0; k < K; ++k, x += k_stride) {
+    T* row = panels + k * width;
+    for (int64_t i = 0; i < n; i += height, row += K * width) {
+      const int64_t count = min_of(height, n - i);
+      for (int64_t j = 0; j < width; j += V::size)
+        store(row + j, j + V::size <= count ? load(x + i + j) : load(x + i + j, j < count ? count - j : 0));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dl

@@ -127,7 +127,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         TypeError: two bool tensors.
     """
     a, b = _as_one_dtype(a, b, "matmul")
-    return _Matmul.apply(a, b)
+    return _Matmul.apply(a, b) if a.requires_grad or b.requires_grad else _C.matmul(a, b)
 
 
 def mm(a: Tensor, b: Tensor) -> Tensor:
