@@ -115,22 +115,8 @@ compiler: str
 version: str
 
 def abs(x: Any) -> _Tensor: ...
-def adam_step(
-    op: str,
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
-    max_exp_avg_sqs: Sequence[Tensor],
-    steps: Sequence[int],
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    maximize: bool,
-) -> None:
+
+def adam_step(op: str, params: Sequence[Tensor], grads: Sequence[Tensor], exp_avgs: Sequence[Tensor], exp_avg_sqs: Sequence[Tensor], max_exp_avg_sqs: Sequence[Tensor], steps: Sequence[int], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
     """One step of Adam or AdamW over many parameters, in place."""
 
 def adaptive_avg_pool2d_backward(dy: Tensor, shape: int | Sequence[int], size: int | Sequence[int]) -> _Tensor:
@@ -140,7 +126,9 @@ def adaptive_avg_pool2d_forward(x: Tensor, size: int | Sequence[int]) -> _Tensor
     """Averages over a grid of tiles."""
 
 def add(a: Any, b: Any) -> _Tensor: ...
+
 def add_(self: Any, b: Any) -> Any: ...
+
 def alias(x: Tensor) -> _Tensor:
     """Another tensor object over the same memory, without history."""
 
@@ -168,70 +156,35 @@ def argsort(x: Tensor, dim: int, descending: bool) -> _Tensor:
 def as_strided(x: Tensor, shape: int | Sequence[int], strides: int | Sequence[int], offset: int) -> _Tensor:
     """Any view of the memory that x lies in; the offset counts elements from x's first one."""
 
-def attention_backward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    y: Tensor,
-    lse: Tensor,
-    dy: Tensor,
-    scale: float,
-    causal: bool,
-    causal_offset: int,
-    dropout: float,
-    seed: int,
-    stream: int,
-) -> tuple[_Tensor, _Tensor, _Tensor]:
+def attention_backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, y: Tensor, lse: Tensor, dy: Tensor, scale: float, causal: bool, causal_offset: int, dropout: float, seed: int, stream: int) -> tuple[_Tensor, _Tensor, _Tensor]:
     """(dq, dk, dv) of attention."""
 
-def attention_forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    scale: float,
-    causal: bool,
-    causal_offset: int,
-    dropout: float,
-    seed: int,
-    stream: int,
-) -> tuple[_Tensor, _Tensor]:
+def attention_forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool, causal_offset: int, dropout: float, seed: int, stream: int) -> tuple[_Tensor, _Tensor]:
     """(y, log-sum-exp of the scores) of attention over (B, H, T, D)."""
 
 def available_cores() -> int:
     """Cores allowed by the affinity mask and the cgroup quota."""
 
-def avg_pool2d_backward(
-    dy: Tensor,
-    shape: int | Sequence[int],
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor: int,
-) -> _Tensor:
+def avg_pool2d_backward(dy: Tensor, shape: int | Sequence[int], kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], ceil_mode: bool, count_include_pad: bool, divisor: int) -> _Tensor:
     """dy spread over the windows."""
 
-def avg_pool2d_forward(
-    x: Tensor,
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor: int,
-) -> _Tensor:
+def avg_pool2d_forward(x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], ceil_mode: bool, count_include_pad: bool, divisor: int) -> _Tensor:
     """The average of each window; divisor 0: its size."""
 
 def bitwise_and(a: Any, b: Any) -> _Tensor: ...
+
 def bitwise_and_(self: Any, b: Any) -> Any: ...
+
 def bitwise_not(x: Any) -> _Tensor: ...
+
 def bitwise_or(a: Any, b: Any) -> _Tensor: ...
+
 def bitwise_or_(self: Any, b: Any) -> Any: ...
+
 def bitwise_xor(a: Any, b: Any) -> _Tensor: ...
+
 def bitwise_xor_(self: Any, b: Any) -> Any: ...
+
 def broadcast_shapes(a: int | Sequence[int], b: int | Sequence[int]) -> tuple[int, ...]:
     """The shape that two shapes broadcast to."""
 
@@ -242,6 +195,7 @@ def cat(xs: Sequence, dim: int) -> _Tensor:
     """Tensors joined along a dimension they have."""
 
 def ceil(x: Any) -> _Tensor: ...
+
 def check_writable(y: Tensor, op: str) -> None:
     """Raises ValueError for read-only memory and for expanded views."""
 
@@ -252,59 +206,31 @@ def checked_targets(target: Tensor, classes: int, ignore_index: int, op: str) ->
     """Class indices as int64; IndexError for one out of range."""
 
 def clamp(x: Any, p: float, q: float = 0.0) -> _Tensor: ...
+
 def clone(x: Tensor) -> _Tensor:
     """A contiguous copy."""
 
 def contiguous(x: Tensor) -> _Tensor:
     """x in row-major order: x itself where it already is, else a copy."""
 
-def conv2d_forward(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int],
-    groups: int,
-) -> _Tensor:
+def conv2d_forward(x: Tensor, w: Tensor, b: Tensor | None, stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int) -> _Tensor:
     """Convolution; padding is (top, bottom, left, right)."""
 
-def conv2d_input_gradient(
-    dy: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    size: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int],
-    groups: int,
-    op: str,
-) -> _Tensor:
+def conv2d_input_gradient(dy: Tensor, w: Tensor, b: Tensor | None, size: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int, op: str) -> _Tensor:
     """dx of planes of `size`, or the transposed convolution; padding is (top, left); `op` names the caller in errors."""
 
-def conv2d_weight_gradient(
-    dy: Tensor,
-    x: Tensor,
-    size: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int],
-    groups: int,
-) -> _Tensor:
+def conv2d_weight_gradient(dy: Tensor, x: Tensor, size: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int) -> _Tensor:
     """dw of kernels of `size`; padding is (top, left)."""
 
-def copy_into(x: Tensor, y: Tensor, op: str = "copy_") -> None:
+def copy_into(x: Tensor, y: Tensor, op: str = 'copy_') -> None:
     """Writes x into y, broadcasting and converting; errors speak of `op`."""
 
 def cos(x: Any) -> _Tensor: ...
-def cross_entropy_backward(
-    x: Tensor, target: Tensor, w: Tensor | None, statistics: Tensor, dloss: Tensor, ignore_index: int, smoothing: float
-) -> _Tensor:
+
+def cross_entropy_backward(x: Tensor, target: Tensor, w: Tensor | None, statistics: Tensor, dloss: Tensor, ignore_index: int, smoothing: float) -> _Tensor:
     """Gradient of the rows' cross-entropy for the logits."""
 
-def cross_entropy_forward(
-    x: Tensor, target: Tensor, w: Tensor | None, ignore_index: int, smoothing: float
-) -> tuple[_Tensor, _Tensor, _Tensor]:
+def cross_entropy_forward(x: Tensor, target: Tensor, w: Tensor | None, ignore_index: int, smoothing: float) -> tuple[_Tensor, _Tensor, _Tensor]:
     """Per row: cross-entropy, class weight, and what the backward needs."""
 
 def cumsum(x: Tensor, dim: int, reverse: bool) -> _Tensor:
@@ -314,11 +240,14 @@ def diagonal(x: Tensor, offset: int, dim1: int, dim2: int) -> _Tensor:
     """A diagonal of the last dimension of the result; a view."""
 
 def div(a: Any, b: Any) -> _Tensor: ...
+
 def div_(self: Any, b: Any) -> Any: ...
+
 def dropout(x: Tensor, p: float, seed: int, stream: int) -> _Tensor:
     """x with elements set to zero with probability p, the rest scaled by 1 / (1 - p)."""
 
 def elu(x: Any, p: float, q: float = 0.0) -> _Tensor: ...
+
 def embedding_backward(indices: Tensor, dy: Tensor, vocabulary: int, padding: int) -> _Tensor:
     """Gradient of embedding for the table."""
 
@@ -332,15 +261,22 @@ def empty_cache() -> None:
     """Gives free blocks back to the system."""
 
 def eq(a: Any, b: Any) -> _Tensor: ...
+
 def erf(x: Any) -> _Tensor: ...
+
 def exp(x: Any) -> _Tensor: ...
+
 def expand(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """Dimensions of size one repeated by a stride of zero; a view."""
 
 def expm1(x: Any) -> _Tensor: ...
+
 def floor(x: Any) -> _Tensor: ...
+
 def floor_divide(a: Any, b: Any) -> _Tensor: ...
+
 def floor_divide_(self: Any, b: Any) -> Any: ...
+
 def fma_peak(seconds: float = 0.1) -> float:
     """The machine's peak in float32 operations per second, measured with fused multiply-adds in registers."""
 
@@ -353,18 +289,24 @@ def from_dlpack(capsule: Any) -> _Tensor:
 def full(scalar: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """A new tensor of one value, given as a 0-d tensor."""
 
-def gather(x: Tensor, dim: int, index: Tensor, op: str = "gather") -> _Tensor:
+def gather(x: Tensor, dim: int, index: Tensor, op: str = 'gather') -> _Tensor:
     """x[..., index[..., k, ...], ...] along dim, for every element of index."""
 
 def ge(a: Any, b: Any) -> _Tensor: ...
+
 def gelu(x: Any) -> _Tensor: ...
+
 def gelu_backward(a: Any, b: Any) -> _Tensor: ...
+
 def gelu_tanh(x: Any) -> _Tensor: ...
+
 def gelu_tanh_backward(a: Any, b: Any) -> _Tensor: ...
+
 def global_norm(tensors: Sequence[Tensor], p: float) -> float:
     """The p-norm of all elements of all tensors."""
 
 def gt(a: Any, b: Any) -> _Tensor: ...
+
 def index_add(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor], at: int, values: Tensor) -> None:
     """Adds values, broadcast, to what index_read reads, in the order of the indices."""
 
@@ -378,36 +320,33 @@ def index_write(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor],
     """Writes values, broadcast, to what index_read reads; the last of several writes to one element stays."""
 
 def isfinite(x: Any) -> _Tensor: ...
+
 def isinf(x: Any) -> _Tensor: ...
+
 def isnan(x: Any) -> _Tensor: ...
+
 def kernel_names() -> list[str]:
     """Names of all registered kernels."""
 
-def layer_norm_backward(
-    x: Tensor,
-    w: Tensor | None,
-    mean: Tensor,
-    rstd: Tensor,
-    dy: Tensor,
-    shape: int | Sequence[int],
-    need_dw: bool,
-    need_db: bool,
-) -> tuple[_Tensor, _Tensor, _Tensor]:
+def layer_norm_backward(x: Tensor, w: Tensor | None, mean: Tensor, rstd: Tensor, dy: Tensor, shape: int | Sequence[int], need_dw: bool, need_db: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
     """Gradients of layer norm for x, w and b; None for one not asked for."""
 
-def layer_norm_forward(
-    x: Tensor, shape: int | Sequence[int], w: Tensor | None, b: Tensor | None, eps: float
-) -> tuple[_Tensor, _Tensor, _Tensor]:
+def layer_norm_forward(x: Tensor, shape: int | Sequence[int], w: Tensor | None, b: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
     """Layer norm over the last dimensions: the result, and the mean and 1 / deviation of each row."""
 
 def le(a: Any, b: Any) -> _Tensor: ...
+
 def leaky_relu(x: Any, p: float, q: float = 0.0) -> _Tensor: ...
-def linear(x: Tensor, w: Tensor, b: Tensor | None, activation: str = "none", keep_pre: bool = False) -> Any:
+
+def linear(x: Tensor, w: Tensor, b: Tensor | None, activation: str = 'none', keep_pre: bool = False) -> Any:
     """activation(x @ w.T + b); with keep_pre a pair of that and the activation's argument."""
 
 def log(x: Any) -> _Tensor: ...
+
 def log1p(x: Any) -> _Tensor: ...
+
 def log2(x: Any) -> _Tensor: ...
+
 def log_softmax_backward(y: Tensor, dy: Tensor, dim: int) -> _Tensor:
     """Gradient of log_softmax from its result."""
 
@@ -415,15 +354,22 @@ def log_softmax_forward(x: Tensor, dim: int) -> _Tensor:
     """x - log(sum(exp(x))) along an axis."""
 
 def logical_and(a: Any, b: Any) -> _Tensor: ...
+
 def logical_and_(self: Any, b: Any) -> Any: ...
+
 def logical_or(a: Any, b: Any) -> _Tensor: ...
+
 def logical_or_(self: Any, b: Any) -> Any: ...
+
 def logical_xor(a: Any, b: Any) -> _Tensor: ...
+
 def logical_xor_(self: Any, b: Any) -> Any: ...
+
 def logsumexp(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Logarithm of the sum of exponentials over axes."""
 
 def lt(a: Any, b: Any) -> _Tensor: ...
+
 def mask_read(x: Tensor, mask: Tensor) -> _Tensor:
     """x[mask] for a mask over the first dimensions of x."""
 
@@ -436,30 +382,16 @@ def matmul(a: Tensor, b: Tensor) -> _Tensor:
 def max_along(x: Tensor, dim: int, keepdim: bool) -> tuple[_Tensor, _Tensor]:
     """Largest elements along an axis and their indices."""
 
-def max_pool2d_backward(
-    dy: Tensor,
-    index: Tensor,
-    shape: int | Sequence[int],
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int],
-    ceil_mode: bool,
-) -> _Tensor:
+def max_pool2d_backward(dy: Tensor, index: Tensor, shape: int | Sequence[int], kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], ceil_mode: bool) -> _Tensor:
     """dy sent to those places."""
 
-def max_pool2d_forward(
-    x: Tensor,
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int],
-    ceil_mode: bool,
-) -> tuple:
+def max_pool2d_forward(x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], ceil_mode: bool) -> tuple:
     """The largest of each window, and its place in the plane."""
 
 def maximum(a: Any, b: Any) -> _Tensor: ...
+
 def maximum_(self: Any, b: Any) -> Any: ...
+
 def mean(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Mean over axes."""
 
@@ -470,11 +402,17 @@ def min_along(x: Tensor, dim: int, keepdim: bool) -> tuple[_Tensor, _Tensor]:
     """Smallest elements along an axis and their indices."""
 
 def minimum(a: Any, b: Any) -> _Tensor: ...
+
 def minimum_(self: Any, b: Any) -> Any: ...
+
 def mul(a: Any, b: Any) -> _Tensor: ...
+
 def mul_(self: Any, b: Any) -> Any: ...
+
 def ne(a: Any, b: Any) -> _Tensor: ...
+
 def neg(x: Any) -> _Tensor: ...
+
 def nonzero(x: Tensor) -> _Tensor:
     """The indices of the elements that are not zero, one row each, in row-major order."""
 
@@ -494,7 +432,9 @@ def permute(x: Tensor, axes: int | Sequence[int]) -> _Tensor:
     """Axes reordered; a view."""
 
 def pow(a: Any, b: Any) -> _Tensor: ...
+
 def pow_(self: Any, b: Any) -> Any: ...
+
 def prod(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Product over axes; integers and bool multiply in int64."""
 
@@ -526,13 +466,18 @@ def rebind(x: Any, y: Tensor) -> None:
     """Lets the object x show the memory of y, whatever its dtype: a parameter stays the same object to all who hold it."""
 
 def reciprocal(x: Any) -> _Tensor: ...
+
 def reinterpret(x: Tensor, dtype: Any, shape: int | Sequence[int]) -> _Tensor:
     """The memory of a contiguous tensor seen as another dtype and shape of as many bytes; no copy."""
 
 def relu(x: Any) -> _Tensor: ...
+
 def relu_backward(a: Any, b: Any) -> _Tensor: ...
+
 def remainder(a: Any, b: Any) -> _Tensor: ...
+
 def remainder_(self: Any, b: Any) -> Any: ...
+
 def reset_peak_memory() -> None:
     """Sets the peak to what is live now."""
 
@@ -540,7 +485,9 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """The same elements in another shape; a copy only where no view can show it."""
 
 def round(x: Any) -> _Tensor: ...
+
 def rsqrt(x: Any) -> _Tensor: ...
+
 def scale_tensors(tensors: Sequence[Tensor], factor: float) -> None:
     """Multiplies every tensor in place."""
 
@@ -571,26 +518,21 @@ def set_tensor_class(cls: type) -> None:
 def set_view_refresher(refresher: Any) -> None:
     """Sets what is called with a view whose base has got a new history."""
 
-def sgd_step(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    first: Sequence[bool],
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    maximize: bool,
-) -> None:
+def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool) -> None:
     """One step of SGD over many parameters, in place."""
 
 def sigmoid(x: Any) -> _Tensor: ...
+
 def sigmoid_backward(a: Any, b: Any) -> _Tensor: ...
+
 def sign(x: Any) -> _Tensor: ...
+
 def silu(x: Any) -> _Tensor: ...
+
 def silu_backward(a: Any, b: Any) -> _Tensor: ...
+
 def sin(x: Any) -> _Tensor: ...
+
 def slice(x: Tensor, axis: int, start: int, stop: int, step: int) -> _Tensor:
     """A range along one axis; a view."""
 
@@ -601,10 +543,12 @@ def softmax_forward(x: Tensor, dim: int) -> _Tensor:
     """exp(x) / sum(exp(x)) along an axis."""
 
 def softplus(x: Any) -> _Tensor: ...
+
 def sort(x: Tensor, dim: int, descending: bool) -> tuple:
     """Sorted values and where they came from; stable, NaN last."""
 
 def sqrt(x: Any) -> _Tensor: ...
+
 def squeeze(x: Tensor, axis: int) -> _Tensor:
     """An axis of size one removed; a view."""
 
@@ -612,7 +556,9 @@ def stack(xs: Sequence, dim: int) -> _Tensor:
     """Tensors of one shape joined along a new dimension."""
 
 def sub(a: Any, b: Any) -> _Tensor: ...
+
 def sub_(self: Any, b: Any) -> Any: ...
+
 def sum(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Sum over axes (None: all); integers and bool add up in int64."""
 
@@ -620,7 +566,9 @@ def supported_targets() -> list[str]:
     """The targets that this CPU runs."""
 
 def tanh(x: Any) -> _Tensor: ...
+
 def tanh_backward(a: Any, b: Any) -> _Tensor: ...
+
 def target() -> str:
     """The instruction set in use."""
 
@@ -637,6 +585,7 @@ def triangle(x: Tensor, diagonal: int, upper: bool) -> _Tensor:
     """Matrices with zeros above (upper: below) a diagonal."""
 
 def trunc(x: Any) -> _Tensor: ...
+
 def unsqueeze(x: Tensor, axis: int) -> _Tensor:
     """An axis of size one added; a view."""
 
