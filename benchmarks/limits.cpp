@@ -1,0 +1,144 @@
+// What this machine can do at most, as JSON: limits [THREADS]
+// Fused multiply-adds in registers, and the bandwidth of reads and copies by level of the memory.
+// Build: g++ -O3 -march=native -ffp-contract=fast -pthread limits.cpp -o limits   (benchmarks/roofline.py does it)
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kBytes = 64;
+#elif defined(__AVX__)
+constexpr int kBytes = 32;
+#else
+constexpr int kBytes = 16;
+#endif
+typedef float Vec __attribute__((vector_size(kBytes)));
+constexpr int kLanes = kBytes / 4;
+
+// Keeps a value in a register and in the program without telling the compiler anything about it.
+void keep(Vec& v) {
+#if defined(__x86_64__)
+  asm volatile("" : "+x"(v));
+#else
+  asm volatile("" : "+w"(v));
+#endif
+}
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// The shortest wall time of several runs of body(thread) on all threads at once.
+double shortest(int threads, int runs, const std::function<void(int)>& body) {
+  double best = 1e30;
+  for (int run = 0; run < runs; ++run) {
+    std::atomic<int> ready{0};
+    std::atomic<bool> go{false};
+    std::vector<std::thread> pool;
+    for (int t = 0; t < threads; ++t)
+      pool.emplace_back([&, t] {
+        ++ready;
+        while (!go) std::this_thread::yield();
+        body(t);
+      });
+    while (ready < threads) std::this_thread::yield();
+    const double start = now();
+    go = true;
+    for (auto& t : pool) t.join();
+    best = std::min(best, now() - start);
+  }
+  return best;
+}
+
+// Twelve chains cover latency times throughput of two units with four cycles.
+constexpr int kChains = 12;
+
+double fma_gflops(int threads) {
+  constexpr long kRounds = 4000000;
+  const double seconds = shortest(threads, 5, [](int) {
+    Vec a[kChains], x = Vec{} + 0.999f, y = Vec{} + 0.001f;
+    keep(x), keep(y);
+    for (int c = 0; c < kChains; ++c) a[c] = Vec{} + static_cast<float>(c);
+    for (long i = 0; i < kRounds; ++i)
+#pragma GCC unroll 12
+      for (int c = 0; c < kChains; ++c) a[c] = a[c] * x + y;
+    for (int c = 0; c < kChains; ++c) keep(a[c]);
+  });
+  return 2.0 * kLanes * kChains * kRounds * threads / seconds / 1e9;
+}
+
+void read_all(const Vec* x, size_t n, long repeats) {
+  Vec sum[8] = {};
+  for (long r = 0; r < repeats; ++r) {
+    for (size_t i = 0; i + 8 <= n; i += 8)
+#pragma GCC unroll 8
+      for (int u = 0; u < 8; ++u) sum[u] += x[i + u];
+    asm volatile("" ::: "memory");
+  }
+  for (Vec& s : sum) keep(s);
+}
+
+void copy_all(const Vec* x, Vec* y, size_t n, long repeats) {
+  for (long r = 0; r < repeats; ++r) {
+    for (size_t i = 0; i + 4 <= n; i += 4)
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) y[i + u] = x[i + u];
+    asm volatile("" ::: "memory");
+  }
+}
+
+struct Level {
+  const char* name;
+  size_t bytes;  // of one thread's data: half of what the level holds for it
+};
+
+std::vector<Level> levels(int threads) {
+  const auto size = [](int key, size_t usual) {
+    const long found = sysconf(key);
+    return found > 0 ? static_cast<size_t>(found) : usual;
+  };
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+  const size_t l1 = size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), l2 = size(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
+  const size_t l3 = size(_SC_LEVEL3_CACHE_SIZE, 16 << 20);
+#else
+  const size_t l1 = 32 << 10, l2 = 512 << 10, l3 = 16 << 20;
+#endif
+  // A shared outer cache of a virtual machine is seldom all ours: 32 MiB of it at most.
+  return {{"l1", l1 / 2}, {"l2", l2 / 2}, {"l3", std::min<size_t>(l3, 32 << 20) / 2 / threads}, {"dram", (256u << 20) / threads}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = argc > 1 ? std::max(1, std::atoi(argv[1])) : cores;
+  fma_gflops(threads);  // the clock settles
+  std::printf("{\"threads\": %d, \"fma_gflops\": %.1f", threads, fma_gflops(threads));
+  for (const Level& level : levels(threads)) {
+    const size_t bytes = level.bytes / 512 * 512, n = bytes / kBytes;
+    std::vector<std::unique_ptr<void, void (*)(void*)>> memory;
+    std::vector<Vec*> data;
+    for (int t = 0; t < threads; ++t) {
+      memory.emplace_back(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096), std::free);
+      std::memset(memory.back().get(), 1, bytes);
+      data.push_back(static_cast<Vec*>(memory.back().get()));
+    }
+    const long repeats = std::max<long>(1, static_cast<long>(2e8 / static_cast<double>(bytes)));
+    const double moved = static_cast<double>(bytes) * static_cast<double>(repeats) * threads / 1e9;
+    const double read = shortest(threads, 4, [&](int t) { read_all(data[t], n, repeats); });
+    const double copy = shortest(threads, 4, [&](int t) { copy_all(data[t], data[t] + n / 2, n / 2, repeats); });
+    std::printf(", \"%s_bytes\": %zu, \"%s_read_gbs\": %.1f, \"%s_copy_gbs\": %.1f", level.name, 2 * level.bytes * threads,
+                level.name, moved / read, level.name, moved / copy);
+  }
+  std::printf("}\n");
+  return 0;
+}
