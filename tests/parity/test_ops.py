@@ -38,6 +38,8 @@ DIFFERENT = {
     "gelu: array(13,)": "the far negative tail is accurate; PyTorch rounds it to 0",
     "gelu:tanh: array(16,), 'tanh'": "gelu(-inf) is its limit -0; PyTorch gives NaN",
     "silu: array(16,)": "silu(-inf) is its limit -0; PyTorch gives NaN",
+    "conv2d: (2, 0, 4, 4), (3, 0, 3, 3), (3,)": "a sum over no channels is the bias; PyTorch gives an empty result",
+    "conv_transpose2d: (1, 0, 3, 3), (0, 2, 3, 3), (2,)": "as above; PyTorch refuses it",
     "arange: 3, 1": "an empty range, as in NumPy and Python; PyTorch refuses it",
 }
 

@@ -32,6 +32,13 @@ def _linear(x: Any, w: Any, b: Any = None, activation: str | None = None) -> Any
     return F.gelu(y, approximate="tanh") if activation == "gelu_tanh" else getattr(F, activation)(y)
 
 
+def _attention(query: Any, key: Any, value: Any, *args: Any, causal_offset: int = 0, **kwargs: Any) -> Any:
+    if causal_offset:  # ours: keys that precede the first query, as with a cache
+        assert kwargs.pop("is_causal") and not args
+        kwargs["attn_mask"] = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril(causal_offset)
+    return F.scaled_dot_product_attention(query, key, value, *args, **kwargs)
+
+
 # What PyTorch calls otherwise, offers only as a method, or lacks a fused form of.
 COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "cast": lambda x, dtype: x.to(dtype),
@@ -43,8 +50,7 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "dropout": F.dropout,
     "gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),
     "linear": _linear,
-    # torch has raw functions of these names, with other arguments
-    **{name: getattr(F, name) for name in ("binary_cross_entropy_with_logits", "embedding", "kl_div", "layer_norm")},
+    "scaled_dot_product_attention": _attention,
 }
 
 
@@ -62,7 +68,7 @@ class _Torch:
 
 
 def counterpart(name: str) -> Callable[..., Any]:
-    places = (place for place in (torch, F, torch.Tensor, torch.special) if hasattr(place, name))
+    places = (place for place in (F, torch, torch.Tensor, torch.special) if hasattr(place, name))
     found = COUNTERPARTS.get(name) or getattr(next(places, None), name, None)
     if found is None:
         raise NoCounterpart(name)
