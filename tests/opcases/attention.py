@@ -65,12 +65,13 @@ def reference(
 
 def magnitude(q: Any, k: Any, v: Any, attn_mask: Any = None, **kwargs: Any) -> Any:
     """A weight's relative error is its score's absolute one, which the products behind the score measure: the largest
-    of its row. The result averages |v| by the weights."""
+    of its row. The result averages |v| by the weights, whose n additions round as a random walk does, by sqrt(n)."""
     wide, _ = shared(q, k, v)
     size = scores(np.abs(q), np.abs(wide), None, False, kwargs.get("scale"), 0)
     if attn_mask is not None and attn_mask.dtype != bool:
         size = size + np.where(np.isfinite(attn_mask), np.abs(attn_mask), 0)
-    return (1 + size.max(-1, keepdims=True, initial=0)) * reference(q, k, np.abs(v), attn_mask, **kwargs)
+    relative = 1 + size.max(-1, keepdims=True, initial=0) + math.sqrt(k.shape[-2])
+    return relative * reference(q, k, np.abs(v), attn_mask, **kwargs)
 
 
 def heads(tq: int, tk: int, d: int, h: int = 2, g: int = 2, e: int | None = None, **kwargs: Any) -> Sample:

@@ -66,7 +66,8 @@ def test_unknown_operands_are_left_to_python():
 
     assert x + Other() == "radd" and (x == Other()) == "eq"
     assert (x == None) is False and (x != "text") is True  # noqa: E711
-    for op in (*ARITHMETIC, operator.lt, operator.and_):
+    repeats = operator.mul  # which a string answers, asking for an integer
+    for op in {*ARITHMETIC, operator.lt, operator.and_} - {repeats}:
         with pytest.raises(TypeError, match="unsupported operand|not supported between"):
             op(x, "text")
 
@@ -97,7 +98,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize(("native", "reference"), zip(NATIVE, REFERENCE, strict=True))
+@pytest.mark.parametrize(("native", "reference"), list(zip(NATIVE, REFERENCE, strict=True)))
 def test_in_place_on_any_layout(native, reference, view):
     x = dl.tensor(np.arange(36.0).reshape(6, 6), dtype=dl.float32)
     target = VIEWS[view](x)
