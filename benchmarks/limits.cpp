@@ -1,6 +1,6 @@
 // What this machine can do at most, as JSON: limits [THREADS]
 // Fused multiply-adds in registers, and the bandwidth of reads and copies by level of the memory.
-// Build: g++ -O3 -march=native -ffp-contract=fast -pthread limits.cpp -o limits   (benchmarks/roofline.py does it)
+// Build: g++ -O3 -march=native -ffp-contract=fast -pthread limits.cpp -o limits   (benchmarks/limits.py does it)
 #include <unistd.h>
 
 #include <algorithm>

@@ -5,8 +5,8 @@
     python -m benchmarks.ops --backward         forward and backward together
     python -m benchmarks.ops --json FILE        the figures as data
 
-dlcore and NumPy run in turns, so that a noisy machine hits both; the figure is the median round. The limits, a loop of
-fused multiply-adds and a copy larger than the caches, are measured in the same run.
+dlcore and NumPy run in turns, so that a noisy machine hits both; the figure is the median round. The limits are
+measured in the same run (benchmarks/limits.py); the share is of the larger of operations / peak and bytes / bandwidth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from dlcore import _C
+from benchmarks.limits import measure_limits, shortest_time, summary
 from tests.opcases import OpCase, Sample, all_cases
 
 
@@ -42,15 +42,15 @@ class Job:
 
 @dataclass
 class Figure:
-    """What was measured: seconds of the median round, rates, shares of the machine's limits."""
+    """What was measured: seconds of the median round, rates, and the share of the limit that binds."""
 
     name: str
     seconds: float
     numpy_seconds: float | None
     gflops: float | None
     gbytes: float | None
-    peak_share: float | None
-    copy_share: float | None
+    limit: str | None
+    share: float | None
 
 
 def jobs(pattern: str = "", backward: bool = False) -> Iterator[Job]:
@@ -89,12 +89,6 @@ def job(case: OpCase, name: str, sample: Sample, backward: bool) -> Job:
     )
 
 
-def copy_peak(mebibytes: int = 128) -> float:
-    """Bytes read and written per second by copies that no cache holds: the best of several."""
-    x, y = dl.ones((mebibytes << 18,)), dl.ones((mebibytes << 18,))
-    return 2 * x.nbytes / min(once(lambda: _C.copy_into(x, y)) for _ in range(8))
-
-
 def once(call: Callable[[], Any], repeats: int = 1) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
@@ -102,7 +96,7 @@ def once(call: Callable[[], Any], repeats: int = 1) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def measure(job: Job, seconds: float, peak: float, copy: float, against_numpy: bool) -> Figure:
+def measure(job: Job, seconds: float, limits: dict[str, float], against_numpy: bool) -> Figure:
     """Rounds of both sides in turns until `seconds` are spent; short calls are repeated inside a round."""
     sides = [job.dlcore, job.numpy] if against_numpy else [job.dlcore]
     repeats = [max(1, int(0.002 / max(once(side), once(side), 1e-9))) for side in sides]
@@ -111,14 +105,16 @@ def measure(job: Job, seconds: float, peak: float, copy: float, against_numpy: b
     while len(rounds) < 5 or time.perf_counter() < end:
         rounds.append([once(side, n) for side, n in zip(sides, repeats, strict=True)])
     ours, *theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
+    least, limit = shortest_time(job.flops or 0.0, job.bytes or 0.0, limits)
+    known = job.flops is not None or job.bytes is not None
     return Figure(
         job.name,
         ours,
         theirs[0] if theirs else None,
         job.flops / ours / 1e9 if job.flops else None,
         job.bytes / ours / 1e9 if job.bytes else None,
-        job.flops / ours / peak if job.flops else None,
-        job.bytes / ours / copy if job.bytes else None,
+        limit if known else None,
+        least / ours if known else None,
     )
 
 
@@ -128,8 +124,8 @@ def line(f: Figure) -> str:
 
     ratio = None if f.numpy_seconds is None else f.numpy_seconds / f.seconds
     return (
-        f"{f.name:<40} {f.seconds * 1e6:>11,.1f} µs {cell(f.gflops, '{:,.1f}', 9)} {cell(f.peak_share, '{:.0%}', 5)}"
-        f" {cell(f.gbytes, '{:,.1f}', 8)} {cell(f.copy_share, '{:.0%}', 5)} {cell(ratio, '{:.2f}x', 8)}"
+        f"{f.name:<44} {f.seconds * 1e6:>11,.1f} µs {cell(f.gflops, '{:,.1f}', 9)} {cell(f.gbytes, '{:,.1f}', 8)}"
+        f" {f.limit or '':>5} {cell(f.share, '{:.0%}', 5)} {cell(ratio, '{:.2f}x', 8)}"
         + ("   slower than NumPy" if ratio is not None and ratio < 1 else "")
     )
 
@@ -137,29 +133,33 @@ def line(f: Figure) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("-k", default="", metavar="TEXT", help="only names that contain this")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of dlcore (NumPy keeps its own setting)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=dl.get_num_threads(),
+        metavar="N",
+        help="threads of dlcore (NumPy keeps its own setting)",
+    )
     parser.add_argument("--seconds", type=float, default=0.3, metavar="F", help="time for each shape")
     parser.add_argument("--backward", action="store_true", help="forward and backward together, without NumPy")
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
     options = parser.parse_args(arguments)
-    if options.threads:
-        dl.set_num_threads(options.threads)
+    dl.set_num_threads(options.threads)
 
     with contextlib.redirect_stdout(io.StringIO()):
         config = dl.show_config()
-    peak, copy = _C.fma_peak(0.5), copy_peak()
+    limits = measure_limits(options.threads)
     print(config)
-    print(f"limits measured now: {peak / 1e9:,.0f} GFLOP/s (float32 FMA), {copy / 1e9:,.1f} GB/s (copy)\n")
-    print(f"{'':<40} {'time':>14} {'GFLOP/s':>9} {'peak':>5} {'GB/s':>8} {'copy':>5} {'NumPy':>8}")
+    print(f"limits measured now: {summary(limits)}\n")
+    print(f"{'':<44} {'time':>14} {'GFLOP/s':>9} {'GB/s':>8} {'limit':>5} {'share':>5} {'NumPy':>8}")
     figures = []
     with np.errstate(all="ignore"):
         for j in jobs(options.k, options.backward):
-            figures.append(measure(j, options.seconds, peak, copy, against_numpy=not options.backward))
+            figures.append(measure(j, options.seconds, limits, against_numpy=not options.backward))
             print(line(figures[-1]), flush=True)
     if options.json:
         with open(options.json, "w") as file:
-            limits = {"fma_peak": peak, "copy_peak": copy}
-            json.dump({"config": config, **limits, "figures": [asdict(f) for f in figures]}, file, indent=1)
+            json.dump({"config": config, "limits": limits, "figures": [asdict(f) for f in figures]}, file, indent=1)
     return 0
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.roofline import compiler
+from benchmarks.limits import compiler
 from dlcore import _C
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,11 +25,14 @@ CORE = ["core/parallel.cpp", "dispatch/kernel.cpp", "dispatch/cpu_features.cpp"]
 
 def main() -> int:
     target = _C.target() if _C.target() in FLAGS else "baseline"
-    flags = ["-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-pthread", f"-DDL_TARGET={target}", *FLAGS[target]]
+    flags = ["-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-pthread", f"-DDL_TARGET={target}"]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "matmul"
         sources = [ROOT / "benchmarks" / "ladder" / "matmul.cpp", *(ROOT / "cpp" / name for name in CORE)]
-        subprocess.run([compiler(), *flags, f"-I{ROOT / 'cpp'}", *map(str, sources), "-o", str(program)], check=True)
+        subprocess.run(
+            [*compiler(), *flags, *FLAGS[target], f"-I{ROOT / 'cpp'}", *map(str, sources), "-o", str(program)],
+            check=True,
+        )
         return subprocess.run([str(program), *sys.argv[1:]], check=False).returncode
 
 
