@@ -113,7 +113,10 @@ std::vector<Level> levels(int threads) {
   const size_t l1 = 32 << 10, l2 = 512 << 10, l3 = 16 << 20;
 #endif
   // A shared outer cache of a virtual machine is seldom all ours: 32 MiB of it at most.
-  return {{"l1", l1 / 2}, {"l2", l2 / 2}, {"l3", std::min<size_t>(l3, 32 << 20) / 2 / threads}, {"dram", (256u << 20) / threads}};
+  return {{"l1", l1 / 2},
+          {"l2", l2 / 2},
+          {"l3", std::min<size_t>(l3, 32 << 20) / 2 / threads},
+          {"dram", (256u << 20) / threads}};
 }
 
 }  // namespace
@@ -136,8 +139,8 @@ int main(int argc, char** argv) {
     const double moved = static_cast<double>(bytes) * static_cast<double>(repeats) * threads / 1e9;
     const double read = shortest(threads, 4, [&](int t) { read_all(data[t], n, repeats); });
     const double copy = shortest(threads, 4, [&](int t) { copy_all(data[t], data[t] + n / 2, n / 2, repeats); });
-    std::printf(", \"%s_bytes\": %zu, \"%s_read_gbs\": %.1f, \"%s_copy_gbs\": %.1f", level.name, 2 * level.bytes * threads,
-                level.name, moved / read, level.name, moved / copy);
+    std::printf(", \"%s_bytes\": %zu, \"%s_read_gbs\": %.1f, \"%s_copy_gbs\": %.1f", level.name,
+                2 * level.bytes * threads, level.name, moved / read, level.name, moved / copy);
   }
   std::printf("}\n");
   return 0;

@@ -47,8 +47,8 @@ void blocked(int64_t n, const float* a, const float* b, float* c) {
 
 // A tile of C in registers: R rows of two vectors.
 constexpr int R = dl::kTileRows;
-template <int rows>
-void tile(int64_t depth, const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t b_row, float* c, int64_t c_row) {
+template <int rows> void tile(int64_t depth, const float* a, int64_t a_row, int64_t a_col, const float* b,
+                              int64_t b_row, float* c, int64_t c_row) {
   Vec acc[rows][2];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) acc[r][0] = acc[r][1] = dl::zero();
@@ -69,8 +69,8 @@ void tile(int64_t depth, const float* a, int64_t a_row, int64_t a_col, const flo
     }
 }
 
-void tile_rows(int64_t count, int64_t depth, const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t b_row, float* c,
-               int64_t c_row) {
+void tile_rows(int64_t count, int64_t depth, const float* a, int64_t a_row, int64_t a_col, const float* b,
+               int64_t b_row, float* c, int64_t c_row) {
   if (count == R) return tile<R>(depth, a, a_row, a_col, b, b_row, c, c_row);
   for (int64_t r = 0; r < count; ++r) tile<1>(depth, a + r * a_row, a_row, a_col, b, b_row, c + r * c_row, c_row);
 }
@@ -79,10 +79,11 @@ void tile_rows(int64_t count, int64_t depth, const float* a, int64_t a_row, int6
 void registers(int64_t n, const float* a, const float* b, float* c) {
   std::memset(c, 0, sizeof(float) * n * n);
   for (int64_t j = 0; j < n; j += 2 * kLanes)
-    for (int64_t i = 0; i < n; i += R) tile_rows(std::min<int64_t>(R, n - i), n, a + i * n, n, 1, b + j, n, c + i * n + j, n);
+    for (int64_t i = 0; i < n; i += R)
+      tile_rows(std::min<int64_t>(R, n - i), n, a + i * n, n, 1, b + j, n, c + i * n + j, n);
 }
 
-// 5. Panels packed in the order in which the tile reads them: no cache line, no page is touched for less than all of it.
+// 5. Panels packed in the order in which the tile reads them: cache lines and pages are used to their last byte.
 void packed(int64_t n, const float* a, const float* b, float* c) {
   constexpr int64_t kDepth = 256, kRows = 12 * R, kCols = 2 * kLanes;
   static std::vector<float> a_panels(kRows * kDepth), b_panels;
@@ -145,8 +146,12 @@ int main(int argc, char** argv) {
     int threads;
   };
   const int all = dl::available_cores();
-  const Rung rungs[] = {{"1 naive", naive, 1},           {"2 rows", rows, 1},       {"3 blocked", blocked, 1},
-                        {"4 registers", registers, 1},   {"5 packed", packed, 1},   {"6 shipped", shipped, 1},
+  const Rung rungs[] = {{"1 naive", naive, 1},
+                        {"2 rows", rows, 1},
+                        {"3 blocked", blocked, 1},
+                        {"4 registers", registers, 1},
+                        {"5 packed", packed, 1},
+                        {"6 shipped", shipped, 1},
                         {"7 shipped, all cores", shipped, all}};
   const size_t size = static_cast<size_t>(n * n);
   std::vector<float> a(size), b(size), c(size), expected(size);
@@ -168,7 +173,8 @@ int main(int argc, char** argv) {
       best = std::min(best, now() - start);
     }
     const double gflops = 2.0 * n * n * n / best / 1e9;
-    std::printf("%-22s %9.2f ms %8.1f GFLOP/s %5.0f%% of %.0f\n", rung.name, best * 1e3, gflops, 100 * gflops / peak, peak);
+    std::printf("%-22s %9.2f ms %8.1f GFLOP/s %5.0f%% of %.0f\n", rung.name, best * 1e3, gflops, 100 * gflops / peak,
+                peak);
     std::fflush(stdout);
   }
   return 0;

@@ -6,9 +6,7 @@ namespace py = pybind11;
 namespace dl {
 namespace {
 
-struct DTypeObject {
-  DType dtype;
-};
+struct DTypeObject { DType dtype; };
 PyObject* dtype_objects[kNumDTypes];
 
 }  // namespace
@@ -38,10 +36,13 @@ DType dtype_from_object(py::handle object) {
 
 void bind_dtypes(py::module_& m) {
   py::class_<DTypeObject>(m, "dtype", "The type of a tensor's elements.")
-      .def_property_readonly("name", [](const DTypeObject& d) { return name(d.dtype); }, "Such as 'float32'.")
-      .def_property_readonly("itemsize", [](const DTypeObject& d) { return itemsize(d.dtype); }, "Bytes of one element.")
-      .def_property_readonly("is_floating_point", [](const DTypeObject& d) { return is_floating(d.dtype); },
-                             "True for float32, bfloat16 and float64.")
+      .def_property_readonly(
+          "name", [](const DTypeObject& d) { return name(d.dtype); }, "Such as 'float32'.")
+      .def_property_readonly(
+          "itemsize", [](const DTypeObject& d) { return itemsize(d.dtype); }, "Bytes of one element.")
+      .def_property_readonly(
+          "is_floating_point", [](const DTypeObject& d) { return is_floating(d.dtype); },
+          "True for float32, bfloat16 and float64.")
       .def("__reduce__", [](const DTypeObject& d) { return std::string(name(d.dtype)); })
       .def("__repr__", [](const DTypeObject& d) { return cat("dlcore.", name(d.dtype)); });
   for (int i = 0; i < kNumDTypes; ++i) {
@@ -50,8 +51,9 @@ void bind_dtypes(py::module_& m) {
     dtype_objects[i] = made.inc_ref().ptr();
     m.add_object(t == DType::boolean ? "bool_" : name(t), made);
   }
-  m.def("promote_types", [](DType a, DType b) { return promote(a, b); }, py::arg("a"), py::arg("b"),
-        "The dtype of an operation on two tensors.");
+  m.def(
+      "promote_types", [](DType a, DType b) { return promote(a, b); }, py::arg("a"), py::arg("b"),
+      "The dtype of an operation on two tensors.");
 }
 
 }  // namespace dl

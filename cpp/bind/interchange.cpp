@@ -37,7 +37,8 @@ DType dtype_of_buffer(const Py_buffer& view) {
     if (is_signed && view.itemsize == 4) return DType::int32;
   }
   throw TypeError(cat("[from_numpy] expected float32, float64, int64, int32, uint8 or bool data, got format '",
-                      view.format ? view.format : "B", "'; convert it first, such as with array.astype(numpy.float32)"));
+                      view.format ? view.format : "B",
+                      "'; convert it first, such as with array.astype(numpy.float32)"));
 }
 
 // Runs at the last owner's death, on whatever thread that happens.
@@ -49,9 +50,11 @@ template <class F> std::function<void()> under_gil(F body) {
   };
 }
 
-Tensor from_foreign(void* data, bool writable, const Dims& shape, const Dims& strides, DType dtype, std::function<void()> release) {
+Tensor from_foreign(void* data, bool writable, const Dims& shape, const Dims& strides, DType dtype,
+                    std::function<void()> release) {
   const int64_t n = checked_numel(shape, dtype, "from_numpy");
-  auto storage = std::make_shared<Storage>(data, static_cast<size_t>(n) * itemsize(dtype), writable, std::move(release));
+  auto storage =
+      std::make_shared<Storage>(data, static_cast<size_t>(n) * itemsize(dtype), writable, std::move(release));
   return Tensor::from_storage(std::move(storage), 0, shape, strides, dtype);
 }
 
@@ -66,7 +69,9 @@ Tensor from_buffer(py::object object) {
   // From here on the view is released exactly once: by the storage, or by this guard when a check fails.
   struct Guard {
     Py_buffer* held;
-    ~Guard() { if (held) PyBuffer_Release(held); }
+    ~Guard() {
+      if (held) PyBuffer_Release(held);
+    }
   } guard{view.get()};
   const DType dtype = dtype_of_buffer(*view);
   const int64_t size = static_cast<int64_t>(itemsize(dtype));
@@ -83,14 +88,17 @@ Tensor from_buffer(py::object object) {
   guard.held = nullptr;
   Py_buffer* raw = view.release();
   return from_foreign(raw->buf, writable, shape, strides, dtype, under_gil([raw] {
-    PyBuffer_Release(raw);
-    delete raw;
-  }));
+                        PyBuffer_Release(raw);
+                        delete raw;
+                      }));
 }
 
 // The DLPack ABI (https://dmlc.github.io/dlpack), version 1.
 struct DLDevice { int32_t type, id; };
-struct DLDataType { uint8_t code, bits; uint16_t lanes; };
+struct DLDataType {
+  uint8_t code, bits;
+  uint16_t lanes;
+};
 struct DLTensor {
   void* data;
   DLDevice device;
@@ -133,7 +141,8 @@ DType from_dlpack_type(DLDataType t) {
     const DLDataType ours = to_dlpack_type(static_cast<DType>(i));
     if (ours.code == t.code && ours.bits == t.bits && t.lanes == 1) return static_cast<DType>(i);
   }
-  throw TypeError(cat("[from_dlpack] no dtype for DLPack type code ", int{t.code}, " of ", int{t.bits}, " bits and ", t.lanes, " lanes"));
+  throw TypeError(cat("[from_dlpack] no dtype for DLPack type code ", int{t.code}, " of ", int{t.bits}, " bits and ",
+                      t.lanes, " lanes"));
 }
 
 // What an exported capsule points to: the managed struct and the tensor that keeps the memory.
@@ -177,17 +186,22 @@ py::capsule to_dlpack(const Tensor& t, bool versioned) {
 
 template <class Managed> Tensor import_from(py::handle capsule, const char* used_name, Managed* m, bool writable) {
   const DLTensor& in = m->tensor;
-  if (in.device.type != kCpu) throw ValueError(cat("[from_dlpack] expected data on the CPU, got DLPack device type ", in.device.type));
+  if (in.device.type != kCpu)
+    throw ValueError(cat("[from_dlpack] expected data on the CPU, got DLPack device type ", in.device.type));
   const DType dtype = from_dlpack_type(in.dtype);
   DL_CHECK(in.ndim <= kMaxDims, "[from_dlpack] at most ", kMaxDims, " dimensions are supported, got ", in.ndim);
   Dims shape, strides;
   for (int i = 0; i < in.ndim; ++i) shape.push_back(in.shape[i]);
-  if (in.strides) for (int i = 0; i < in.ndim; ++i) strides.push_back(in.strides[i]);
+  if (in.strides)
+    for (int i = 0; i < in.ndim; ++i) strides.push_back(in.strides[i]);
   else strides = contiguous_strides(shape);
   void* data = static_cast<char*>(in.data) + in.byte_offset;
-  DL_CHECK(reinterpret_cast<uintptr_t>(data) % itemsize(dtype) == 0, "[from_dlpack] the data is not aligned to its elements");
+  DL_CHECK(reinterpret_cast<uintptr_t>(data) % itemsize(dtype) == 0,
+           "[from_dlpack] the data is not aligned to its elements");
   if (PyCapsule_SetName(capsule.ptr(), used_name) != 0) throw py::error_already_set();
-  return from_foreign(data, writable, shape, strides, dtype, under_gil([m] { if (m->deleter) m->deleter(m); }));
+  return from_foreign(data, writable, shape, strides, dtype, under_gil([m] {
+                        if (m->deleter) m->deleter(m);
+                      }));
 }
 
 Tensor from_dlpack(py::capsule capsule) {
@@ -197,21 +211,24 @@ Tensor from_dlpack(py::capsule capsule) {
     DL_CHECK(m->major == 1, "[from_dlpack] expected DLPack version 1, got ", m->major);
     return import_from(capsule, "used_dltensor_versioned", m, !(m->flags & kReadOnly));
   }
-  DL_CHECK(current && std::strcmp(current, "dltensor") == 0, "[from_dlpack] expected an unused DLPack capsule, got one named '",
-           current ? current : "", "'");
+  DL_CHECK(current && std::strcmp(current, "dltensor") == 0,
+           "[from_dlpack] expected an unused DLPack capsule, got one named '", current ? current : "", "'");
   auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), current));
   return import_from(capsule, "used_dltensor", m, true);
 }
 
-// The bytes of a contiguous tensor seen as another dtype: how files of any dtype (bfloat16 has no buffer format) come and go.
+// The bytes of a contiguous tensor as another dtype: how files of all dtypes (bfloat16 has no buffer format) work.
 Tensor reinterpret(const Tensor& x, DType dtype, const Dims& shape) {
   const int64_t n = checked_numel(shape, dtype, "reinterpret");
-  DL_CHECK(x.is_contiguous(), "[reinterpret] expected a contiguous tensor, got shape ", x.shape(), " with strides ", x.strides());
-  DL_CHECK(static_cast<size_t>(n) * itemsize(dtype) == x.nbytes(), "[reinterpret] ", x.nbytes(), " bytes cannot be seen as ", shape, " of ", dtype);
+  DL_CHECK(x.is_contiguous(), "[reinterpret] expected a contiguous tensor, got shape ", x.shape(), " with strides ",
+           x.strides());
+  DL_CHECK(static_cast<size_t>(n) * itemsize(dtype) == x.nbytes(), "[reinterpret] ", x.nbytes(),
+           " bytes cannot be seen as ", shape, " of ", dtype);
   const size_t first = static_cast<size_t>(x.offset()) * itemsize(x.dtype());
   DL_CHECK(n == 0 || (reinterpret_cast<uintptr_t>(x.raw()) % itemsize(dtype) == 0 && first % itemsize(dtype) == 0),
            "[reinterpret] the data is not aligned to the ", itemsize(dtype), "-byte elements of ", dtype);
-  return Tensor::from_storage(x.storage(), static_cast<int64_t>(first / itemsize(dtype)), shape, contiguous_strides(shape), dtype);
+  return Tensor::from_storage(x.storage(), static_cast<int64_t>(first / itemsize(dtype)), shape,
+                              contiguous_strides(shape), dtype);
 }
 
 }  // namespace
@@ -221,7 +238,8 @@ int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
   const char* format = buffer_format(t.dtype());
   view->obj = nullptr;
   if (!format) {
-    PyErr_SetString(PyExc_BufferError, "[numpy] bfloat16 has no NumPy dtype; convert first, such as with tensor.float()");
+    PyErr_SetString(PyExc_BufferError,
+                    "[numpy] bfloat16 has no NumPy dtype; convert first, such as with tensor.float()");
     return -1;
   }
   if ((flags & PyBUF_WRITABLE) == PyBUF_WRITABLE && !t.storage()->writable) {
@@ -233,7 +251,8 @@ int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
     PyErr_SetString(PyExc_BufferError, "[numpy] the tensor is not contiguous and the consumer asks for no strides");
     return -1;
   }
-  auto* numbers = new Py_ssize_t[2 * kMaxDims];  // shape, then byte strides; freed by release below through view->internal
+  auto* numbers =
+      new Py_ssize_t[2 * kMaxDims];  // shape, then byte strides; freed by release below through view->internal
   for (int i = 0; i < t.ndim(); ++i) {
     numbers[i] = t.shape()[i];
     numbers[kMaxDims + i] = t.strides()[i] * static_cast<int64_t>(itemsize(t.dtype()));
@@ -257,12 +276,21 @@ int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
 void tensor_release_buffer(PyObject*, Py_buffer* view) { delete[] static_cast<Py_ssize_t*>(view->internal); }
 
 void bind_interchange(py::module_& m) {
-  m.def("from_buffer", &from_buffer, py::arg("object"), "A tensor over the memory of an object with the buffer protocol; no copy.");
+  m.def("from_buffer", &from_buffer, py::arg("object"),
+        "A tensor over the memory of an object with the buffer protocol; no copy.");
   m.def("reinterpret", &reinterpret, py::arg("x"), py::arg("dtype"), py::arg("shape"),
         "The memory of a contiguous tensor seen as another dtype and shape of as many bytes; no copy.");
-  m.def("rebind", [](py::object x, const Tensor& y) { unwrap(x.ptr()); reinterpret_cast<PyTensor*>(x.ptr())->tensor = y; }, py::arg("x"), py::arg("y"),
-        "Lets the object x show the memory of y, whatever its dtype: a parameter stays the same object to all who hold it.");
-  m.def("to_dlpack", &to_dlpack, py::arg("x"), py::arg("versioned"), "A DLPack capsule that shares the tensor's memory.");
+  m.def(
+      "rebind",
+      [](py::object x, const Tensor& y) {
+        unwrap(x.ptr());
+        reinterpret_cast<PyTensor*>(x.ptr())->tensor = y;
+      },
+      py::arg("x"), py::arg("y"),
+      "Lets the object x show the memory of y, whatever its dtype: a parameter stays the same object to all who hold "
+      "it.");
+  m.def("to_dlpack", &to_dlpack, py::arg("x"), py::arg("versioned"),
+        "A DLPack capsule that shares the tensor's memory.");
   m.def("from_dlpack", &from_dlpack, py::arg("capsule"), "A tensor over the memory of a DLPack capsule; no copy.");
 }
 

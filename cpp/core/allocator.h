@@ -7,10 +7,10 @@
 namespace dl {
 
 struct MemoryStats {
-  size_t live = 0;         // bytes in blocks that are in use
-  size_t peak = 0;         // the highest `live` since the start or the last reset
-  size_t cached = 0;       // bytes in free blocks, kept for reuse
-  size_t limit = 0;        // 0: none
+  size_t live = 0;    // bytes in blocks that are in use
+  size_t peak = 0;    // the highest `live` since the start or the last reset
+  size_t cached = 0;  // bytes in free blocks, kept for reuse
+  size_t limit = 0;   // 0: none
   uint64_t allocations = 0;
   uint64_t cache_hits = 0;
 };

@@ -5,9 +5,7 @@
 
 namespace dl {
 
-struct bfloat16 {
-  uint16_t bits;
-};
+struct bfloat16 { uint16_t bits; };
 
 static inline float to_float(bfloat16 h) {
   const uint32_t bits = static_cast<uint32_t>(h.bits) << 16;

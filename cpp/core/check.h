@@ -10,7 +10,8 @@ struct ValueError : std::invalid_argument { using std::invalid_argument::invalid
 struct TypeError : std::invalid_argument { using std::invalid_argument::invalid_argument; };
 struct IndexError : std::out_of_range { using std::out_of_range::out_of_range; };
 struct MemoryError : std::runtime_error { using std::runtime_error::runtime_error; };
-struct UnsupportedError : std::runtime_error { using std::runtime_error::runtime_error; };  // NotImplementedError in Python
+// NotImplementedError in Python.
+struct UnsupportedError : std::runtime_error { using std::runtime_error::runtime_error; };
 
 template <class... Parts> std::string cat(const Parts&... parts) {
   std::ostringstream out;
@@ -20,8 +21,8 @@ template <class... Parts> std::string cat(const Parts&... parts) {
 
 }  // namespace dl
 
-#define DL_CHECK_AS(Error, condition, ...) \
-  do {                                     \
+#define DL_CHECK_AS(Error, condition, ...)                                      \
+  do {                                                                          \
     if (__builtin_expect(!(condition), 0)) throw Error(::dl::cat(__VA_ARGS__)); \
   } while (0)
 #define DL_CHECK(condition, ...) DL_CHECK_AS(::dl::ValueError, condition, __VA_ARGS__)

@@ -45,7 +45,8 @@ template <> constexpr DType dtype_of<bool>() { return DType::boolean; }
 
 template <class T> struct Type { using type = T; };
 
-// Calls f(Type<T>{}) with the C++ type of a dtype: visit(t, [&](auto type) { using T = typename decltype(type)::type; ... }).
+// Calls f(Type<T>{}) with the C++ type of a dtype:
+// visit(t, [&](auto type) { using T = typename decltype(type)::type; ... }).
 template <class F> auto visit(DType t, F&& f) {
   switch (t) {
     case DType::float32: return f(Type<float>{});

@@ -18,8 +18,7 @@ template <class Body> static inline void parallel_for(int64_t n, int64_t grain, 
     return;
   }
   parallel_for(
-      n, grain,
-      [](void* context, int64_t begin, int64_t end) { (*static_cast<const Body*>(context))(begin, end); },
+      n, grain, [](void* context, int64_t begin, int64_t end) { (*static_cast<const Body*>(context))(begin, end); },
       const_cast<Body*>(&body));
 }
 

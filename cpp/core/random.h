@@ -1,12 +1,10 @@
-// Philox 4x32-10 (Salmon et al., SC 2011): counter-based, so element i of a stream is the same on any thread and any device.
+// Philox 4x32-10 (Salmon et al., SC 2011): counter-based, so element i of a stream is the same on any thread or device.
 #pragma once
 #include <cstdint>
 
 namespace dl {
 
-struct Philox4 {
-  uint32_t v[4];
-};
+struct Philox4 { uint32_t v[4]; };
 
 // Four words for one 128-bit counter: `index` counts blocks of four inside a call, `stream` counts calls.
 static inline Philox4 philox(uint64_t seed, uint64_t stream, uint64_t index) {

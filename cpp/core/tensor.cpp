@@ -89,7 +89,8 @@ Storage::~Storage() {
 Tensor Tensor::empty(const Dims& shape, DType dtype, Device device) {
   if (device != Device::cpu) throw UnsupportedError(cat("[tensor] device ", device, " is not available in this build"));
   const int64_t n = checked_numel(shape, dtype, "empty");
-  return from_storage(std::make_shared<Storage>(static_cast<size_t>(n) * itemsize(dtype)), 0, shape, contiguous_strides(shape), dtype);
+  return from_storage(std::make_shared<Storage>(static_cast<size_t>(n) * itemsize(dtype)), 0, shape,
+                      contiguous_strides(shape), dtype);
 }
 
 Tensor Tensor::zeros(const Dims& shape, DType dtype, Device device) {
@@ -98,7 +99,8 @@ Tensor Tensor::zeros(const Dims& shape, DType dtype, Device device) {
   return t;
 }
 
-Tensor Tensor::from_storage(std::shared_ptr<Storage> storage, int64_t offset, const Dims& shape, const Dims& strides, DType dtype) {
+Tensor Tensor::from_storage(std::shared_ptr<Storage> storage, int64_t offset, const Dims& shape, const Dims& strides,
+                            DType dtype) {
   Tensor t;
   t.storage_ = std::move(storage);
   t.offset_ = offset;
@@ -165,8 +167,8 @@ Tensor Tensor::slice(int64_t axis, int64_t start, int64_t stop, int64_t step) co
                                  : (stop < start ? (start - stop - step - 1) / -step : 0);
   if (count > 0) {
     const int64_t last = start + (count - 1) * step;
-    DL_CHECK_INDEX(start >= 0 && start < shape_[a] && last >= 0 && last < shape_[a], "[slice] range ", start, ":", stop, ":", step,
-                   " is out of bounds for axis ", axis, " of shape ", shape_);
+    DL_CHECK_INDEX(start >= 0 && start < shape_[a] && last >= 0 && last < shape_[a], "[slice] range ", start, ":", stop,
+                   ":", step, " is out of bounds for axis ", axis, " of shape ", shape_);
   }
   Tensor t = *this;
   t.offset_ += count > 0 ? start * strides_[a] : 0;
@@ -178,7 +180,8 @@ Tensor Tensor::slice(int64_t axis, int64_t start, int64_t stop, int64_t step) co
 Tensor Tensor::select(int64_t axis, int64_t index) const {
   const int a = normalize_axis(axis, ndim(), shape_, "select");
   const int64_t n = shape_[a];
-  DL_CHECK_INDEX(-n <= index && index < n, "[index] index ", index, " is out of range for axis ", a, " of shape ", shape_);
+  DL_CHECK_INDEX(-n <= index && index < n, "[index] index ", index, " is out of range for axis ", a, " of shape ",
+                 shape_);
   Tensor t = *this;
   t.offset_ += (index < 0 ? index + n : index) * strides_[a];
   t.shape_.erase(a);
@@ -197,7 +200,8 @@ Tensor Tensor::squeeze(int64_t axis) const {
 }
 
 Tensor Tensor::unsqueeze(int64_t axis) const {
-  DL_CHECK_INDEX(-ndim() - 1 <= axis && axis <= ndim(), "[unsqueeze] axis ", axis, " is out of range for shape ", shape_);
+  DL_CHECK_INDEX(-ndim() - 1 <= axis && axis <= ndim(), "[unsqueeze] axis ", axis, " is out of range for shape ",
+                 shape_);
   const int a = static_cast<int>(axis < 0 ? axis + ndim() + 1 : axis);
   Tensor t = *this;
   t.strides_.insert(a, a < ndim() ? shape_[a] * strides_[a] : 1);
@@ -216,14 +220,16 @@ Dims Tensor::resolve_shape(const Dims& shape) const {
       continue;
     }
     DL_CHECK(shape[i] >= 0, "[reshape] sizes must not be negative, got ", shape);
-    DL_CHECK(!__builtin_mul_overflow(known, shape[i], &known), "[reshape] shape ", shape, " is beyond the address space");
+    DL_CHECK(!__builtin_mul_overflow(known, shape[i], &known), "[reshape] shape ", shape,
+             " is beyond the address space");
   }
   if (unknown >= 0) {
     DL_CHECK(known != 0 && numel() % known == 0, "[reshape] cannot infer the -1 of ", shape, " from shape ", shape_);
     out[unknown] = numel() / known;
     known *= out[unknown];
   }
-  DL_CHECK(known == numel(), "[reshape] shape ", shape_, " has ", numel(), " elements, the target ", shape, " has ", known);
+  DL_CHECK(known == numel(), "[reshape] shape ", shape_, " has ", numel(), " elements, the target ", shape, " has ",
+           known);
   return out;
 }
 

@@ -20,8 +20,12 @@ constexpr int kMaxDims = 8;
 class Dims {
  public:
   Dims() = default;
-  Dims(std::initializer_list<int64_t> values) { for (int64_t v : values) push_back(v); }
-  Dims(int n, int64_t value) { for (int i = 0; i < n; ++i) push_back(value); }
+  Dims(std::initializer_list<int64_t> values) {
+    for (int64_t v : values) push_back(v);
+  }
+  Dims(int n, int64_t value) {
+    for (int i = 0; i < n; ++i) push_back(value);
+  }
 
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -47,7 +51,7 @@ class Dims {
   int size_ = 0;
 };
 
-std::ostream& operator<<(std::ostream& out, const Dims& d);    // (2, 3), (4,), ()
+std::ostream& operator<<(std::ostream& out, const Dims& d);  // (2, 3), (4,), ()
 std::ostream& operator<<(std::ostream& out, DType t);
 std::ostream& operator<<(std::ostream& out, Device d);
 
@@ -59,7 +63,7 @@ Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op);
 // Maps -ndim <= axis < ndim onto 0 ... ndim-1, or raises IndexError.
 int normalize_axis(int64_t axis, int ndim, const Dims& shape, const char* op);
 
-// Bytes that several tensors may share. `version` counts in-place writes, so that autograd can tell a saved value was changed.
+// Bytes that several tensors may share. `version` counts in-place writes: so autograd can tell a changed saved value.
 struct Storage {
   void* data = nullptr;
   size_t bytes = 0;
@@ -78,7 +82,8 @@ class Tensor {
   Tensor() = default;  // undefined: `if (t)` is false
   static Tensor empty(const Dims& shape, DType dtype, Device device = Device::cpu);
   static Tensor zeros(const Dims& shape, DType dtype, Device device = Device::cpu);
-  static Tensor from_storage(std::shared_ptr<Storage> storage, int64_t offset, const Dims& shape, const Dims& strides, DType dtype);
+  static Tensor from_storage(std::shared_ptr<Storage> storage, int64_t offset, const Dims& shape, const Dims& strides,
+                             DType dtype);
 
   explicit operator bool() const { return storage_ != nullptr; }
   const Dims& shape() const { return shape_; }

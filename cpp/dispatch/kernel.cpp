@@ -92,7 +92,9 @@ int registered_kernels(const char** names, int capacity) {
   return n;
 }
 
-void throw_missing_kernel(const char* name) { throw UnsupportedError(cat("[", name, "] this build has no kernel of that name")); }
+void throw_missing_kernel(const char* name) {
+  throw UnsupportedError(cat("[", name, "] this build has no kernel of that name"));
+}
 
 Target current_target() {
   Table& t = table();

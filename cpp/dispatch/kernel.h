@@ -1,5 +1,5 @@
 // The kernel table. Kernels register themselves under a name and a target at load time; an op holds a Kernel<Fn>
-// and calls the best version that the chosen target has. Nothing here instantiates shared inline code in per-ISA objects.
+// and calls the best version that the chosen target has. Nothing here puts shared inline code into per-ISA objects.
 #pragma once
 #include <atomic>
 
@@ -52,8 +52,8 @@ Target target_from_name(const char* name);  // ValueError names the choices
 // The build defines DL_TARGET for every kernel file (reference, baseline, avx2, avx512).
 #define DL_REGISTER_CAT2(a, b) a##b
 #define DL_REGISTER_CAT(a, b) DL_REGISTER_CAT2(a, b)
-#define DL_REGISTER(name, function, ...)                                                              \
-  namespace {                                                                                         \
-  [[maybe_unused]] const bool DL_REGISTER_CAT(registered_, __COUNTER__) = ::dl::register_kernel(       \
+#define DL_REGISTER(name, function, ...)                                                                 \
+  namespace {                                                                                            \
+  [[maybe_unused]] const bool DL_REGISTER_CAT(registered_, __COUNTER__) = ::dl::register_kernel(         \
       name, ::dl::Target::DL_TARGET, reinterpret_cast<::dl::AnyFn>(static_cast<__VA_ARGS__>(function))); \
   }

@@ -12,7 +12,8 @@ void mark_written(const Tensor& x, const char* op) {
 }
 
 void check_floating(const Tensor& x, const char* op) {
-  DL_CHECK_TYPE(is_floating(x.dtype()), "[", op, "] expected a floating dtype, got ", x.dtype(), " of shape ", x.shape());
+  DL_CHECK_TYPE(is_floating(x.dtype()), "[", op, "] expected a floating dtype, got ", x.dtype(), " of shape ",
+                x.shape());
 }
 
 Rows rows_along(const Tensor& x, int axis) {

@@ -31,8 +31,8 @@ template <class Body> void launch(int64_t work, Body&& body) {
   raise_if_cancelled();
 }
 
-Tensor contiguous(const Tensor& x);            // x itself when it is contiguous already
-Tensor cast(const Tensor& x, DType dtype);     // contiguous; x itself when nothing changes
+Tensor contiguous(const Tensor& x);         // x itself when it is contiguous already
+Tensor cast(const Tensor& x, DType dtype);  // contiguous; x itself when nothing changes
 // y[...] = x, broadcasting and casting; y may be strided.
 void copy_into(const Tensor& x, const Tensor& y, const char* op = "copy_");
 void check_writable(const Tensor& y, const char* op);  // ValueError for read-only memory and expanded views
@@ -48,8 +48,8 @@ struct Rows {
   Tensor data;  // contiguous, the axis last
   int64_t rows, cols;
 };
-Rows rows_along(const Tensor& x, int axis);       // axis already normalised
-Tensor restore_axis(const Tensor& y, int axis);   // moves the last axis back to `axis`
+Rows rows_along(const Tensor& x, int axis);      // axis already normalised
+Tensor restore_axis(const Tensor& y, int axis);  // moves the last axis back to `axis`
 
 }  // namespace dl
 

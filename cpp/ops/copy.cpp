@@ -85,7 +85,8 @@ Tensor clone(const Tensor& x) {
 }  // namespace
 
 void check_writable(const Tensor& y, const char* op) {
-  DL_CHECK(y.storage()->writable, "[", op, "] the tensor is a view of read-only memory and cannot be written in place; clone() it first");
+  DL_CHECK(y.storage()->writable, "[", op,
+           "] the tensor is a view of read-only memory and cannot be written in place; clone() it first");
   for (int d = 0; d < y.ndim(); ++d)
     DL_CHECK(y.strides()[d] != 0 || y.shape()[d] <= 1, "[", op, "] the target of shape ", y.shape(),
              " is an expanded view, several of its elements share one address; clone() it first");
@@ -123,13 +124,18 @@ DL_BIND(copy) {
   m.def("contiguous", &contiguous, py::arg("x"), "x in row-major order: x itself where it already is, else a copy.");
   m.def("clone", &dl::clone, py::arg("x"), "A contiguous copy.");
   m.def("cast", &cast, py::arg("x"), py::arg("dtype"), "x converted to a dtype; x itself where nothing changes.");
-  m.def("check_writable", [](const Tensor& y, const std::string& op) { check_writable(y, op.c_str()); }, py::arg("y"), py::arg("op"),
-        "Raises ValueError for read-only memory and for expanded views.");
-  m.def("copy_into", [](const Tensor& x, const Tensor& y, const std::string& op) { copy_into(x, y, op.c_str()); }, py::arg("x"),
-        py::arg("y"), py::arg("op") = "copy_", "Writes x into y, broadcasting and converting; errors speak of `op`.");
+  m.def(
+      "check_writable", [](const Tensor& y, const std::string& op) { check_writable(y, op.c_str()); }, py::arg("y"),
+      py::arg("op"), "Raises ValueError for read-only memory and for expanded views.");
+  m.def(
+      "copy_into", [](const Tensor& x, const Tensor& y, const std::string& op) { copy_into(x, y, op.c_str()); },
+      py::arg("x"), py::arg("y"), py::arg("op") = "copy_",
+      "Writes x into y, broadcasting and converting; errors speak of `op`.");
   m.def("full", &full, py::arg("scalar"), py::arg("shape"), "A new tensor of one value, given as a 0-d tensor.");
-  m.def("empty", [](const Dims& shape, DType dtype) { return Tensor::empty(shape, dtype); }, py::arg("shape"), py::arg("dtype"),
-        "A new tensor with unset elements.");
-  m.def("zeros", [](const Dims& shape, DType dtype) { return Tensor::zeros(shape, dtype); }, py::arg("shape"), py::arg("dtype"),
-        "A new tensor of zeros.");
+  m.def(
+      "empty", [](const Dims& shape, DType dtype) { return Tensor::empty(shape, dtype); }, py::arg("shape"),
+      py::arg("dtype"), "A new tensor with unset elements.");
+  m.def(
+      "zeros", [](const Dims& shape, DType dtype) { return Tensor::zeros(shape, dtype); }, py::arg("shape"),
+      py::arg("dtype"), "A new tensor of zeros.");
 }

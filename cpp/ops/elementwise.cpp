@@ -319,8 +319,7 @@ Tensor where(const Tensor& condition, py::handle object_a, py::handle object_b) 
 }  // namespace
 
 void bind_binary(py::module_& m, const BinaryOp& op) {
-  m.def(
-      op.name, [&op](py::handle a, py::handle b) { return binary(op, a, b); }, py::arg("a"), py::arg("b"));
+  m.def(op.name, [&op](py::handle a, py::handle b) { return binary(op, a, b); }, py::arg("a"), py::arg("b"));
   if (op.rule == BinaryRule::comparison || op.rule == BinaryRule::gradient) return;
   m.def(
       cat(op.name, "_").c_str(),

@@ -11,9 +11,7 @@ struct Extras {
   MatmulActivation activation = MatmulActivation::none;
 };
 
-struct BatchDim {
-  int64_t size, a, b, c;
-};
+struct BatchDim { int64_t size, a, b, c; };
 
 // The batch dimensions from the last to the first, without those of size one and with neighbours merged that step
 // evenly in all three tensors.
@@ -93,8 +91,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   DL_CHECK(a.ndim() > 0 && b.ndim() > 0, "[matmul] expected operands of at least one dimension, got shapes ", a.shape(),
            " and ", b.shape(), "; use * to scale");
   const DType dtype = promote(a.dtype(), b.dtype());
-  DL_CHECK_TYPE(dtype != DType::boolean, "[matmul] expected numbers, got bool for shapes ", a.shape(), " and ", b.shape(),
-                "; cast one operand");
+  DL_CHECK_TYPE(dtype != DType::boolean, "[matmul] expected numbers, got bool for shapes ", a.shape(), " and ",
+                b.shape(), "; cast one operand");
   const auto promoted = [&](const Tensor& x) { return x.dtype() == dtype ? x : cast(x, dtype); };
   Tensor left = promoted(a), right = promoted(b);
   if (a.ndim() == 1) left = left.unsqueeze(0);
@@ -138,8 +136,8 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
   DL_CHECK(w.ndim() == 2, "[linear] expected a weight of shape (out, in), got ", w.shape());
   DL_CHECK(x.ndim() >= 1 && x.size(-1) == w.size(1), "[linear] expected last dimension ", w.size(1), ", got ",
            x.ndim() ? cat(x.size(-1)) : "none", " (input ", x.shape(), ", weight ", w.shape(), ")");
-  DL_CHECK(!b || (b->ndim() == 1 && b->size(0) == w.size(0)), "[linear] expected a bias of shape (", w.size(0), ",), got ",
-           b ? b->shape() : Dims{}, " (weight ", w.shape(), ")");
+  DL_CHECK(!b || (b->ndim() == 1 && b->size(0) == w.size(0)), "[linear] expected a bias of shape (", w.size(0),
+           ",), got ", b ? b->shape() : Dims{}, " (weight ", w.shape(), ")");
   check_floating(x, "linear");
   DL_CHECK_TYPE(w.dtype() == x.dtype() && (!b || b->dtype() == x.dtype()), "[linear] expected one dtype, got input ",
                 x.dtype(), ", weight ", w.dtype(), b ? cat(", bias ", b->dtype()) : "");
@@ -164,10 +162,12 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
 
 DL_BIND(matmul) {
   using namespace dl;
-  m.def("matmul", &dl::matmul, py::arg("a"), py::arg("b"), "Matrix product with NumPy's rules for one and many dimensions.");
+  m.def("matmul", &dl::matmul, py::arg("a"), py::arg("b"),
+        "Matrix product with NumPy's rules for one and many dimensions.");
   m.def(
       "linear",
-      [](const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const std::string& activation, bool keep_pre) -> py::object {
+      [](const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const std::string& activation,
+         bool keep_pre) -> py::object {
         const auto [y, pre] = linear(x, w, b, activation, keep_pre);
         if (!keep_pre) return py::cast(y);
         return py::make_tuple(y, pre);

@@ -8,9 +8,7 @@ namespace {
 constexpr int64_t kWork = 8;  // rough operations per element
 
 // The last `n_axes` dimensions are normalised together.
-struct NormShape {
-  int64_t rows = 1, cols = 1;
-};
+struct NormShape { int64_t rows = 1, cols = 1; };
 NormShape norm_shape(const Tensor& x, int n_axes) {
   NormShape s;
   for (int d = 0; d < x.ndim(); ++d) (d < x.ndim() - n_axes ? s.rows : s.cols) *= x.shape()[d];

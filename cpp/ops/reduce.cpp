@@ -119,16 +119,12 @@ struct Norm1 : Sum {
   static constexpr const char *name = "norm", *kernel = "norm1";
   static constexpr bool floating_only = true;
 };
-struct Norm2 : Norm1 {
-  static constexpr const char *name = "norm", *kernel = "norm2";
-};
+struct Norm2 : Norm1 { static constexpr const char *name = "norm", *kernel = "norm2"; };
 struct Max : Sum {
   static constexpr const char *name = "amax", *kernel = "max";
   static constexpr bool widens = false, has_empty = false;
 };
-struct Min : Max {
-  static constexpr const char *name = "amin", *kernel = "min";
-};
+struct Min : Max { static constexpr const char *name = "amin", *kernel = "min"; };
 
 struct Any : Sum {
   static constexpr const char *name = "any", *kernel = "max";

@@ -7,9 +7,7 @@
 namespace dl {
 namespace {
 
-struct Split {
-  int64_t outer = 1, n = 1, inner = 1;
-};
+struct Split { int64_t outer = 1, n = 1, inner = 1; };
 
 Split split_at(const Tensor& x, int64_t dim, const char* op) {
   check_floating(x, op);

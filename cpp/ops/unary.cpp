@@ -72,8 +72,7 @@ Tensor unary_param(const UnaryOp& op, py::handle object, double p, double q) {
 }  // namespace
 
 void bind_unary(py::module_& m, const UnaryOp& op) {
-  m.def(
-      op.name, [&op](py::handle x) { return unary(op, x); }, py::arg("x"));
+  m.def(op.name, [&op](py::handle x) { return unary(op, x); }, py::arg("x"));
 }
 
 void bind_unary_param(py::module_& m, const UnaryOp& op) {

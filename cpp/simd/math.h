@@ -106,9 +106,7 @@ DL_INLINE Vec log1p_reduced(Vec f) {
 }
 
 // x = 2^e (1 + f) with -1/3 <= f < 1/3, for finite x > 0.
-struct LogParts {
-  Vec e, f;
-};
+struct LogParts { Vec e, f; };
 DL_INLINE LogParts split_log(Vec x) {
   const Mask tiny = lt(x, broadcast(1.17549435e-38f));
   const VecI bits = bits_as_int(select(tiny, x * broadcast(8388608.0f), x));
@@ -176,9 +174,7 @@ DL_INLINE Vec erf(Vec x) {
 // The normal distribution at x: cdf = erfc(-x / sqrt 2) / 2 and pdf = e^(-x^2/2) / sqrt(2 pi).
 // cdf: 6.5 ulp down to where it passes under 1e-38, so that x * cdf, the GELU, keeps its digits on the left tail.
 // pdf: 3.1 ulp.
-struct Normal {
-  Vec cdf, pdf;
-};
+struct Normal { Vec cdf, pdf; };
 DL_INLINE Normal normal(Vec x) {
   const Vec a = fast_min(broadcast(14.8f), abs(x)), e = exp_minus_square(a, 0.5f);
   const Vec tail = e * erfc_scaled(a * broadcast(0.707106781f)) * broadcast(0.5f);

@@ -6,9 +6,7 @@ namespace dl {
 namespace {
 
 // Lane l holds the four words of block index + l. `index` is a multiple of Vec::size, so no lane carries past 32 bits.
-struct PhiloxLanes {
-  VecI v[4];
-};
+struct PhiloxLanes { VecI v[4]; };
 
 DL_INLINE PhiloxLanes philox_lanes(uint64_t seed, uint64_t stream, uint64_t index) {
   VecI c0 = broadcast_bits(static_cast<uint32_t>(index)) + iota();

@@ -9,9 +9,7 @@ namespace dl {
 namespace {
 
 struct Whole {};
-struct Part {
-  int64_t n;
-};
+struct Part { int64_t n; };
 template <class T> DL_INLINE Vec load(const T* p, Whole) { return load(p); }
 template <class T> DL_INLINE Vec load(const T* p, Part lanes) { return load(p, lanes.n); }
 template <class T> DL_INLINE void store(T* p, Vec v, Whole) { store(p, v); }

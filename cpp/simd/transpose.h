@@ -8,21 +8,15 @@ namespace {
 // 0 ... N-1 as a pack (std::integer_sequence would be a shared template).
 template <int... I> struct Ints {};
 template <int N, int... I> struct MakeInts : MakeInts<N - 1, N - 1, I...> {};
-template <int... I> struct MakeInts<0, I...> {
-  using type = Ints<I...>;
-};
+template <int... I> struct MakeInts<0, I...> { using type = Ints<I...>; };
 
 // Lanes of a and b in blocks of S: the first takes a's even blocks and puts b's even blocks after each, the second
 // does the same with the odd ones.
 #if defined(__clang__) || __GNUC__ >= 12
 #define DL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-template <int bytes> struct IndexLane {
-  using type = int32_t;
-};
-template <> struct IndexLane<8> {
-  using type = int64_t;
-};
+template <int bytes> struct IndexLane { using type = int32_t; };
+template <> struct IndexLane<8> { using type = int64_t; };
 template <class V> struct IndexOf {
   typedef typename IndexLane<sizeof(V) / V::size>::type type __attribute__((vector_size(sizeof(V))));
 };

@@ -14,9 +14,7 @@ struct VecI {
   static constexpr int size = 8;
   __m256i v;
 };
-struct Mask {
-  __m256 m;
-};
+struct Mask { __m256 m; };
 
 // Mask
 DL_INLINE __m256i first_n_bits(int64_t n) {
@@ -107,9 +105,7 @@ template <int k> DL_INLINE VecI sar(VecI a) { return {_mm256_srai_epi32(a.v, k)}
 DL_INLINE Mask eq(VecI a, VecI b) { return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(a.v, b.v))}; }
 DL_INLINE Mask gt(VecI a, VecI b) { return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.v, b.v))}; }
 DL_INLINE VecI select(Mask m, VecI a, VecI b) { return {_mm256_blendv_epi8(b.v, a.v, _mm256_castps_si256(m.m))}; }
-struct WideProduct {
-  VecI lo, hi;
-};
+struct WideProduct { VecI lo, hi; };
 DL_INLINE WideProduct mul_wide_u32(VecI a, VecI b) {
   const __m256i even = _mm256_mul_epu32(a.v, b.v);
   const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a.v, 32), _mm256_srli_epi64(b.v, 32));

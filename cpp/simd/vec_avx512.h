@@ -20,9 +20,7 @@ struct VecI {
   static constexpr int size = 16;
   __m512i v;
 };
-struct Mask {
-  __mmask16 m;
-};
+struct Mask { __mmask16 m; };
 
 // Mask
 DL_INLINE Mask first_n(int64_t n) { return {static_cast<__mmask16>((1u << n) - 1u)}; }
@@ -117,9 +115,7 @@ DL_INLINE Mask eq(VecI a, VecI b) { return {_mm512_cmpeq_epi32_mask(a.v, b.v)}; 
 DL_INLINE Mask gt(VecI a, VecI b) { return {_mm512_cmpgt_epi32_mask(a.v, b.v)}; }
 DL_INLINE VecI select(Mask m, VecI a, VecI b) { return {_mm512_mask_blend_epi32(m.m, b.v, a.v)}; }
 // Unsigned 32 x 32 -> 64 bits, lane by lane.
-struct WideProduct {
-  VecI lo, hi;
-};
+struct WideProduct { VecI lo, hi; };
 DL_INLINE WideProduct mul_wide_u32(VecI a, VecI b) {
   const __m512i even = _mm512_mul_epu32(a.v, b.v);
   const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), _mm512_srli_epi64(b.v, 32));

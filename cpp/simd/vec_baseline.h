@@ -24,9 +24,7 @@ struct VecI {
   static constexpr int size = 4;
   i32x4 v;
 };
-struct Mask {
-  i32x4 m;
-};
+struct Mask { i32x4 m; };
 
 // Memory: any alignment. A tail goes through a small copy.
 template <class V, class T> DL_INLINE V load_lanes(const T* p) {
@@ -169,9 +167,7 @@ template <int k> DL_INLINE VecI shr(VecI a) { return from_unsigned(as_unsigned(a
 template <int k> DL_INLINE VecI sar(VecI a) { return {a.v >> k}; }
 DL_INLINE Mask eq(VecI a, VecI b) { return {a.v == b.v}; }
 DL_INLINE Mask gt(VecI a, VecI b) { return {a.v > b.v}; }
-struct WideProduct {
-  VecI lo, hi;
-};
+struct WideProduct { VecI lo, hi; };
 DL_INLINE WideProduct mul_wide_u32(VecI a, VecI b) {
 #if defined(__SSE2__)
   const __m128i va = reinterpret_cast<__m128i>(a.v), vb = reinterpret_cast<__m128i>(b.v);

@@ -96,9 +96,7 @@ DL_INLINE Vec pow(Vec a, Vec b) {
 
 // a = quotient b + remainder with a whole quotient rounded down: the remainder has b's sign, as in Python. Dividing by
 // zero gives a / b and NaN.
-struct Division {
-  Vec quotient, remainder;
-};
+struct Division { Vec quotient, remainder; };
 DL_INLINE void divide_down_half(f64xh a, f64xh b, f64xh& quotient, f64xh& remainder) {
   // The quotient has at most 28 bits and b 24: the product is exact, and so is the difference.
   const f64xh q = (a / b + kRoundMagic) - kRoundMagic, r = a - q * b;

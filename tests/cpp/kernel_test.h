@@ -34,7 +34,9 @@
 namespace dl::test {
 
 // Sizes just under, at and over the vector widths and their multiples.
-inline std::vector<int64_t> sizes_around_simd() { return {1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130}; }
+inline std::vector<int64_t> sizes_around_simd() {
+  return {1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130};
+}
 
 template <class T> double as_double(T v) {
   if constexpr (std::is_same_v<T, bfloat16>) return to_float(v);
@@ -83,7 +85,9 @@ template <class T> class GuardedBuffer {
   T* begin() { return data(); }
   T* end() { return data() + n_; }
 
-  void fill(double v) { for (T& e : *this) e = from_double<T>(v); }
+  void fill(double v) {
+    for (T& e : *this) e = from_double<T>(v);
+  }
 
   // Uniform in [low, high); the same numbers for the same seed.
   void randomise(double low, double high, uint64_t seed = 1) {
@@ -97,7 +101,9 @@ template <class T> class GuardedBuffer {
  private:
   static constexpr size_t kGuard = 128;
   static constexpr unsigned char kPattern = 0xa5;
-  struct Free { void operator()(void* p) const { std::free(p); } };
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
   int64_t n_;
   size_t offset_, bytes_;
   std::unique_ptr<unsigned char, Free> memory_;
@@ -109,8 +115,8 @@ template <class Fn> Fn find_version(const std::string& name, Target target) {
   return reinterpret_cast<Fn>(find_kernel(name.c_str(), target));
 }
 
-// Calls body(version, reference) for every version of a kernel that this CPU runs, the reference itself included (it must
-// keep its guards as well), with 1 and with 3 threads. Failures name the kernel, the target and the threads.
+// Calls body(version, reference) for every version of a kernel that this CPU runs, the reference itself included (it
+// must keep its guards as well), with 1 and with 3 threads. Failures name the kernel, the target and the threads.
 template <class Fn, class Body> void for_each_version(const std::string& name, Body&& body) {
   compared_kernels().insert(name);
   const Fn reference = find_version<Fn>(name, Target::reference);
@@ -155,7 +161,8 @@ void expect_close(const GuardedBuffer<T>& actual, const GuardedBuffer<E>& expect
   }
 }
 
-template <class T, class E> void expect_close(const GuardedBuffer<T>& actual, const GuardedBuffer<E>& expected, double units) {
+template <class T, class E>
+void expect_close(const GuardedBuffer<T>& actual, const GuardedBuffer<E>& expected, double units) {
   expect_close(actual, expected, units, [&](int64_t i) { return std::abs(as_double(expected[i])); });
 }
 

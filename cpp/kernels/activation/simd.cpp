@@ -52,9 +52,7 @@ struct GeluBackward {
 };
 
 // sigmoid(v) and 1 - sigmoid(v), both without cancellation.
-struct SigmoidPair {
-  Vec s, rest;
-};
+struct SigmoidPair { Vec s, rest; };
 DL_INLINE SigmoidPair sigmoid_pair(Vec v) {
   const Vec one = broadcast(1.0f), e = exp(-abs(v)), large = one / (one + e), small = e * large;
   const Mask negative = lt(v, zero());

@@ -7,9 +7,7 @@
 namespace dl {
 
 // Strides in elements over (B, H or G, T); the D or E elements of a row are contiguous.
-struct HeadStrides {
-  int64_t b, h, t;
-};
+struct HeadStrides { int64_t b, h, t; };
 
 template <class T> struct AttentionArgs {
   int64_t B, H, G, Tq, Tk, D, E;

@@ -72,9 +72,7 @@ DL_INLINE Vec exp2_flushed(Vec x) {
 }
 
 // Where a tile lies: queries [i0, i0 + m) of head h, of `lanes` lanes in whole vectors, and keys [j0, j0 + n).
-struct Place {
-  int64_t b, h, i0, m, lanes, j0, n;
-};
+struct Place { int64_t b, h, i0, m, lanes, j0, n; };
 
 // The bias of a tile, times `factor`, added to s (keys by queries). `work` holds two tiles.
 void add_bias(const Args& a, const Place& p, float factor, float* s, float* work) {
@@ -121,9 +119,7 @@ void tile_scores(const Args& a, const Place& p, const float* q, float* s, float*
 }
 
 // Lanes that dropout keeps, for queries i0 + i ... and keys j ... j + 3 of the tile.
-struct KeptKeys {
-  Mask key[4];
-};
+struct KeptKeys { Mask key[4]; };
 DL_INLINE KeptKeys kept_keys(const Args& a, const Place& p, int64_t i, int64_t j) {
   const PhiloxLanes w =
       philox_lanes(a.seed, a.stream, attention_block(p.b * a.H + p.h, a.Tq, a.Tk, p.i0 + i, p.j0 + j));

@@ -13,9 +13,9 @@ constexpr int kDotRows = 2, kDotCols = 4;
 #endif
 
 // out[r * out_row + j * out_col] (+)= sum_k x[r * x_row + k] w[j * w_row + k].
-template <class In, class T, int R, int C>
-void dot_tile(int64_t K, const In* x, int64_t x_row, const In* w, int64_t w_row, T* out, int64_t out_row,
-              int64_t out_col, bool accumulate) {
+template <class In, class T, int R, int C> void dot_tile(int64_t K, const In* x, int64_t x_row, const In* w,
+                                                         int64_t w_row, T* out, int64_t out_row, int64_t out_col,
+                                                         bool accumulate) {
   using V = Lanes_t<T>;
   V acc[R][C];
 #pragma GCC unroll 4
@@ -46,9 +46,8 @@ void dot_tile(int64_t K, const In* x, int64_t x_row, const In* w, int64_t w_row,
     }
 }
 
-template <class In, class T>
-using DotFn = void (*)(int64_t K, const In* x, int64_t x_row, const In* w, int64_t w_row, T* out, int64_t out_row,
-                       int64_t out_col, bool accumulate);
+template <class In, class T> using DotFn = void (*)(int64_t K, const In* x, int64_t x_row, const In* w, int64_t w_row,
+                                                    T* out, int64_t out_row, int64_t out_col, bool accumulate);
 
 template <class In, class T, int... I> DL_INLINE DotFn<In, T> dot_for(int rows, int cols, Ints<I...>) {
   static constexpr DotFn<In, T> table[] = {dot_tile<In, T, I / kDotCols + 1, I % kDotCols + 1>...};
@@ -56,9 +55,9 @@ template <class In, class T, int... I> DL_INLINE DotFn<In, T> dot_for(int rows, 
 }
 
 // All pairs of `few` rows of x with `many` rows of w; w is streamed once.
-template <class In, class T>
-void dot_products(int64_t few, int64_t many, int64_t K, const In* x, int64_t x_row, const In* w, int64_t w_row, T* out,
-                  int64_t out_row, int64_t out_col, bool accumulate) {
+template <class In, class T> void dot_products(int64_t few, int64_t many, int64_t K, const In* x, int64_t x_row,
+                                               const In* w, int64_t w_row, T* out, int64_t out_row, int64_t out_col,
+                                               bool accumulate) {
   for (int64_t j = 0; j < many; j += kDotCols)
     for (int64_t i = 0; i < few; i += kDotRows) {
       const int rows = static_cast<int>(min_of(kDotRows, few - i)), cols = static_cast<int>(min_of(kDotCols, many - j));

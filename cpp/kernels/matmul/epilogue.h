@@ -62,8 +62,8 @@ template <class In, class T> void finish(const MatmulArgs<In, T>& p, int64_t i, 
   if (!p.bias && !p.bias_m && !p.pre && p.activation == MatmulActivation::none) return;
   const int64_t at = i * p.c_row + j;
   const auto run = [&](auto act) {
-    finish_rows(p.bias ? p.bias + j : nullptr, p.bias_m ? p.bias_m + i : nullptr, p.c + at, p.pre ? p.pre + at : nullptr,
-                p.c_row, rows, n, act);
+    finish_rows(p.bias ? p.bias + j : nullptr, p.bias_m ? p.bias_m + i : nullptr, p.c + at,
+                p.pre ? p.pre + at : nullptr, p.c_row, rows, n, act);
   };
   switch (p.activation) {
     case MatmulActivation::none: return run([](V v) { return v; });

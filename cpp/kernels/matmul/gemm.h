@@ -12,24 +12,25 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kBlockRows = 168;   // a packed block of A, 168 x 384 floats, takes 258 KiB of the second-level cache
+constexpr int64_t kBlockRows = 168;  // a packed block of A, 168 x 384 floats, takes 258 KiB of the second-level cache
 constexpr int64_t kBlockDepth = 384;
-constexpr int64_t kGroupCols = 128;   // columns of B that are packed together: whole runs of a row-major B's rows
-constexpr int64_t kRowsAhead = 8;     // how far the rows of a B that is read in place are fetched ahead
+constexpr int64_t kGroupCols = 128;  // columns of B that are packed together: whole runs of a row-major B's rows
+constexpr int64_t kRowsAhead = 8;    // how far the rows of a B that is read in place are fetched ahead
 constexpr int64_t kTiny = 32;
-constexpr int64_t kFewRows = 8;       // up to here one side is short enough for dot products
+constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
 constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
 
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
-template <class T> constexpr int64_t kPanelRows = (kTileRows + Lanes_t<T>::size - 1) / Lanes_t<T>::size * Lanes_t<T>::size;
+template <class T> constexpr int64_t kPanelRows =
+    (kTileRows + Lanes_t<T>::size - 1) / Lanes_t<T>::size * Lanes_t<T>::size;
 
 enum class Operand : uint8_t { in_place, packed, shared };
 
 struct Plan {
-  bool few_rows, few_cols;     // dot products
+  bool few_rows, few_cols;  // dot products
   bool pack_a;
   Operand b;
-  int64_t rows, cols, depth;   // of a block of C; of a step along K
+  int64_t rows, cols, depth;  // of a block of C; of a step along K
   int64_t row_blocks, col_blocks;
 };
 
@@ -44,10 +45,12 @@ template <class In, class T> Plan plan_for(const MatmulArgs<In, T>& p, int64_t b
   Plan plan{};
   plan.depth = p.K ? even_piece(p.K, kBlockDepth, 8) : 1;
   const bool long_enough = p.K >= 4 * Lanes_t<T>::size;
-  const auto copies = [&](int64_t rows) { return rows * p.K * static_cast<int64_t>(sizeof(In)) <= int64_t{kMaxScratch}; };
+  const auto copies = [&](int64_t rows) {
+    return rows * p.K * static_cast<int64_t>(sizeof(In)) <= int64_t{kMaxScratch};
+  };
   plan.few_rows = p.M <= kFewRows && p.b_row == 1 && long_enough && (p.a_col == 1 || copies(p.M));
-  plan.few_cols = !plan.few_rows && p.N <= kFewRows && p.a_col == 1 && long_enough &&
-                  (p.b_row == 1 || (p.M >= 64 && copies(p.N)));
+  plan.few_cols =
+      !plan.few_rows && p.N <= kFewRows && p.a_col == 1 && long_enough && (p.b_row == 1 || (p.M >= 64 && copies(p.N)));
   // B is read in place where it is read once or stays in the first-level cache.
   if (matmul_shares_b(p.M, p.N, p.K, batch)) plan.b = Operand::shared;
   else if (p.b_col == 1 && (p.M <= kTileRows || p.K * p.N <= 128 * 128)) plan.b = Operand::in_place;
@@ -85,9 +88,9 @@ template <class T> struct SharedB {
 };
 
 // Rows [i0, i1) x columns [j0, j1) of C, the terms K in [k0, k1).
-template <class In, class T>
-void multiply_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
-                    int64_t k0, int64_t k1, const SharedB<T>& shared) {
+template <class In, class T> void multiply_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t i1,
+                                                 int64_t j0, int64_t j1, int64_t k0, int64_t k1,
+                                                 const SharedB<T>& shared) {
   constexpr int L = Lanes_t<T>::size;
   constexpr int64_t a_width = kPanelRows<T>;
   T* const a_panels = static_cast<T*>(thread_scratch());
@@ -113,8 +116,7 @@ void multiply_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, in
         panel = shared.panel(k, j, depth);
       } else if (plan.b == Operand::packed && !wide) {
         const int64_t in_group = (j - j0) % kGroupCols;
-        if (in_group == 0)
-          pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), depth, b_panels, width, width);
+        if (in_group == 0) pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), depth, b_panels, width, width);
         panel += in_group * depth;
       } else if (!in_place) {
         pack(b, p.b_col, p.b_row, n, depth, b_panels, width);

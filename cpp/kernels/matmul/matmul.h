@@ -64,7 +64,7 @@ static inline int64_t matmul_packed_depth(int64_t N, int64_t K) {
   return K < depth ? K : depth;
 }
 
-// Worth two rounds through the thread pool: C has three blocks of rows or more, and a batch does not give enough blocks.
+// Worth two rounds through the thread pool: C has three blocks of rows or more, and a batch gives too few blocks.
 static inline bool matmul_shares_b(int64_t M, int64_t N, int64_t K, int64_t batch) {
   return M >= kMatmulSharedRows && N * K >= (batch == 1 ? 128 * 128 : 256 * 256);
 }

@@ -27,9 +27,9 @@ constexpr bool kMaskedTiles = false;
 // c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
 // strides; a row of b holds NV whole vectors, or n values with kMaskedTiles. Each step of k also fetches the line at
 // `ahead`, which moves on by ahead_step bytes: what comes after b.
-template <class In, class T, int R, int NV>
-void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int64_t b_row, T* c, int64_t c_row,
-           int64_t n, bool accumulate, const void* ahead, int64_t ahead_step) {
+template <class In, class T, int R, int NV> void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b,
+                                                       int64_t b_row, T* c, int64_t c_row, int64_t n, bool accumulate,
+                                                       const void* ahead, int64_t ahead_step) {
   using V = Lanes_t<T>;
   constexpr int kLast = (NV - 1) * V::size;
   const int64_t last = n - kLast;
@@ -104,9 +104,9 @@ void micro(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int
   }
 }
 
-template <class In, class T>
-using MicroFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b, int64_t b_row, T* c,
-                         int64_t c_row, int64_t n, bool accumulate, const void* ahead, int64_t ahead_step);
+template <class In, class T> using MicroFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const In* b,
+                                                      int64_t b_row, T* c, int64_t c_row, int64_t n, bool accumulate,
+                                                      const void* ahead, int64_t ahead_step);
 
 template <class In, class T, int NV, int... I> DL_INLINE MicroFn<In, T> micro_for(int64_t rows, Ints<I...>) {
   static constexpr MicroFn<In, T> by_rows[] = {micro<In, T, I + 1, NV>...};

@@ -52,9 +52,8 @@ void pack(const In* x, int64_t stride, int64_t k_stride, int64_t n, int64_t K, T
 }
 
 // n rows (as above) cut into panels of `height`, one after the other, each `width` wide.
-template <class In, class T>
-void pack_panels(const In* x, int64_t stride, int64_t k_stride, int64_t n, int64_t K, T* panels, int64_t height,
-                 int64_t width) {
+template <class In, class T> void pack_panels(const In* x, int64_t stride, int64_t k_stride, int64_t n, int64_t K,
+                                              T* panels, int64_t height, int64_t width) {
   using V = Lanes_t<T>;
   if (stride != 1 || n <= height) {
     for (int64_t i = 0; i < n; i += height, panels += K * width)

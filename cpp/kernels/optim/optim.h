@@ -10,12 +10,8 @@ namespace dl {
 
 constexpr int64_t kOptimBlock = 16384;
 
-template <class T> struct MomentOf {
-  using type = float;
-};
-template <> struct MomentOf<double> {
-  using type = double;
-};
+template <class T> struct MomentOf { using type = float; };
+template <> struct MomentOf<double> { using type = double; };
 template <class T> using Moment = typename MomentOf<T>::type;
 
 static inline int64_t optim_blocks(int64_t n) { return (n + kOptimBlock - 1) / kOptimBlock; }

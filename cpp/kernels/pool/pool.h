@@ -6,9 +6,7 @@
 namespace dl {
 
 // One direction of a sliding window: output o covers o * stride - pad + t * dilation for t in [0, kernel).
-struct PoolAxis {
-  int64_t in, out, kernel, stride, pad, dilation;
-};
+struct PoolAxis { int64_t in, out, kernel, stride, pad, dilation; };
 
 struct Pool2dShape {
   int64_t planes;

@@ -22,9 +22,7 @@ DL_INLINE void fill(float* y, float v, int64_t n) {
 }
 
 // A strip: outputs [j0, j1) of a row; its windows read columns [left, left + columns), of which [first, last) exist.
-struct Strip {
-  int64_t j0, j1, left, columns, first, last;
-};
+struct Strip { int64_t j0, j1, left, columns, first, last; };
 
 DL_INLINE int64_t strip_outputs(const PoolAxis& w) { return min_of(w.out, kStripColumns / w.stride + 1); }
 DL_INLINE Strip strip_of(const PoolAxis& w, int64_t index) {
@@ -48,9 +46,7 @@ template <class Body> void for_each_strip(const Pool2dShape& s, const Body& body
 }
 
 // The taps of output o that lie inside the axis: [first, last).
-struct Taps {
-  int64_t first, last;
-};
+struct Taps { int64_t first, last; };
 DL_INLINE Taps taps_inside(const PoolAxis& a, int64_t o) {
   const int64_t begin = o * a.stride - a.pad;
   const int64_t first = begin >= 0 ? 0 : min_of(a.kernel, ceil_div(-begin, a.dilation));

@@ -54,9 +54,7 @@ void random_uniform(T* y, int64_t n, uint64_t seed, uint64_t stream, double low,
   });
 }
 
-struct NormalPair {
-  Vec cos_part, sin_part;
-};
+struct NormalPair { Vec cos_part, sin_part; };
 
 DL_INLINE NormalPair box_muller(VecI w, VecI angle) {
   // The unit may round to 1: then both normals are 0.

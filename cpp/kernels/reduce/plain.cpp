@@ -65,8 +65,7 @@ template <class Op, class T, class Y> Y reduce_run(const T* x, int64_t n) {
   return a[0];
 }
 
-template <class Op, class T, class Y>
-void reduce_rows(const T* x, int64_t rows, int64_t stride, int64_t width, Y* y) {
+template <class Op, class T, class Y> void reduce_rows(const T* x, int64_t rows, int64_t stride, int64_t width, Y* y) {
   for (int64_t c = 0; c < width; ++c) y[c] = Op::identity(Op::map(static_cast<Y>(x[c])));
   for (int64_t r = 0; r < rows; ++r, x += stride)
     for (int64_t c = 0; c < width; ++c) y[c] = Op::apply(y[c], Op::map(static_cast<Y>(x[c])));
@@ -138,8 +137,7 @@ DL_REDUCE_INTEGER(int32_t, "int32")
 DL_REDUCE_INTEGER(uint8_t, "uint8")
 DL_REDUCE_INTEGER(bool, "bool")
 
-#define DL_REDUCE_DOUBLE(name, Op) \
-  DL_REGISTER(name "/float64", (reduce<Op, double, double>), reduce_fn<double, double>)
+#define DL_REDUCE_DOUBLE(name, Op) DL_REGISTER(name "/float64", (reduce<Op, double, double>), reduce_fn<double, double>)
 
 DL_REDUCE_DOUBLE("sum", Sum)
 DL_REDUCE_DOUBLE("mean", Mean)

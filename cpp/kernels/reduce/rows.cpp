@@ -10,9 +10,7 @@ namespace {
 
 constexpr int64_t kElementsPerBlock = 32768;
 
-struct Moments {
-  double mean, m2;
-};
+struct Moments { double mean, m2; };
 
 // The second pass corrects what rounding left in the mean.
 template <class T> Moments moments_of(const T* x, int64_t n) {

@@ -44,12 +44,8 @@ struct Long {
   int64_t index() const { return static_cast<int64_t>(place); }
   bool before(const Long& o) const { return bits < o.bits || (bits == o.bits && place < o.place); }
 };
-template <int bytes> struct EntryOf {
-  using type = Short;
-};
-template <> struct EntryOf<8> {
-  using type = Long;
-};
+template <int bytes> struct EntryOf { using type = Short; };
+template <> struct EntryOf<8> { using type = Long; };
 template <class T> using Entry = typename EntryOf<sizeof(T)>::type;
 
 template <class T> Entry<T> entry_of(T x, int64_t index, bool descending) {

@@ -9,6 +9,8 @@ import numpy as np
 from dlcore import _C
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from dlcore.tensor import Tensor
 
 __all__ = [
@@ -28,6 +30,11 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+
+def is_tensor(x: Any) -> TypeGuard[Tensor]:
+    """Whether `x` is a Tensor, the only class of which native functions make tensors (`_C.set_tensor_class`)."""
+    return isinstance(x, _C.Tensor)
 
 
 def check_device(device: Any, op: str) -> None:
@@ -110,7 +117,7 @@ def from_dlpack(source: Any) -> Tensor:
 
 def asarray(data: Any, dtype: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory where possible: tensors, arrays and DLPack producers are not copied."""
-    if isinstance(data, _C.Tensor):
+    if is_tensor(data):
         t = data
     elif isinstance(data, np.ndarray) and data.dtype.isnative and data.flags.aligned and data.dtype.kind in "biuf":
         converted = _to_numpy(data, "asarray")

@@ -153,6 +153,7 @@ def _place_of(view: Tensor, base: Tensor) -> _Place:
 def _look_again(view: Tensor) -> None:
     """Gives a view of a changed base the history that follows from the base's present one."""
     base = view._base
+    assert base is not None  # only views are refreshed
     if base.requires_grad and view.dtype.is_floating_point:
         window = _Window()
         window.place = _place_of(view, base)  # type: ignore[attr-defined]

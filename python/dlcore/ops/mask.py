@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore import _C, ops
 from dlcore.autograd import Function
 from dlcore.ops.copy import cast
-from dlcore.ops.creation import tensor
+from dlcore.ops.creation import is_tensor, tensor
 from dlcore.ops.inplace import change
 from dlcore.ops.shape import broadcast_to, sum_to
 
@@ -91,7 +91,7 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
         ValueError: shapes that do not broadcast, or a value that is not a single number.
     """
     _check_mask(mask, "masked_fill")
-    fill = value if isinstance(value, _C.Tensor) else tensor(value, x.dtype)
+    fill = value if is_tensor(value) else tensor(value, x.dtype)
     if fill.ndim:
         raise ValueError(f"[masked_fill] expected a number or a 0-dimensional tensor, got shape {fill.shape}")
     return ops.where(mask, cast(fill, x.dtype), x)

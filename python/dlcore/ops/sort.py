@@ -103,12 +103,11 @@ def unique(x: Tensor, return_inverse: bool = False, return_counts: bool = False)
         return_counts: also how often each occurs.
     """
     array = (cast(x.detach(), _C.float32) if x.dtype is _C.bfloat16 else x.detach()).numpy()
-    found = np.unique(array, return_inverse=return_inverse, return_counts=return_counts, equal_nan=False)
-    values, *others = found if isinstance(found, tuple) else (found,)
-    if return_inverse:
-        others[0] = others[0].reshape(x.shape)
-    results = (cast(tensor(values), x.dtype), *(tensor(o) for o in others))
-    return results if others else results[0]
+    if not (return_inverse or return_counts):
+        return cast(tensor(np.unique(array, equal_nan=False)), x.dtype)
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, equal_nan=False)
+    others = [inverse.reshape(x.shape)] * return_inverse + [counts] * return_counts
+    return cast(tensor(values), x.dtype), *(tensor(o) for o in others)
 
 
 class SortMethods:

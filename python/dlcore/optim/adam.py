@@ -63,6 +63,7 @@ class Adam(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         amsgrad = group["amsgrad"]
+        beta1, beta2 = group["betas"]
         states = [self._state(p, amsgrad) for p in params]
         _C.adam_step(
             self._op,
@@ -73,7 +74,8 @@ class Adam(Optimizer):
             [s["max_exp_avg_sq"] for s in states] if amsgrad else [],
             [s["step"] + 1 for s in states],
             group["lr"],
-            *group["betas"],
+            beta1,
+            beta2,
             group["eps"],
             group["weight_decay"],
             self._decoupled,

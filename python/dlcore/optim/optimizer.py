@@ -146,10 +146,10 @@ class Optimizer:
         self.state.update(loaded)
 
     def _take_over(self, p: Tensor, key: str, value: Any) -> Any:
+        if key == "step":
+            return int(value)  # PyTorch keeps it as a tensor
         if not isinstance(value, _C.Tensor):
             return value
-        if key == "step":
-            return int(value.item())
         if value.shape != p.shape:
             raise ValueError(f"[{self._op}] expected {key!r} of shape {p.shape}, got {value.shape}")
         return _C.clone(_C.cast(value, moment_dtype(p)))

@@ -124,7 +124,8 @@ TEST_F(Parallel, WorksInTheChildOfAFork) {
 TEST_F(Parallel, ForksWhileTheWorkersAreBusy) {
   std::atomic<bool> stop{false};
   std::thread busy([&] {
-    while (!stop) parallel_for(64, 1, [](int64_t, int64_t) { std::this_thread::sleep_for(std::chrono::microseconds(50)); });
+    while (!stop)
+      parallel_for(64, 1, [](int64_t, int64_t) { std::this_thread::sleep_for(std::chrono::microseconds(50)); });
   });
   for (int i = 0; i < 10; ++i) {
     const pid_t child = fork();

@@ -36,9 +36,7 @@ std::vector<float> values(const Tensor& t) {
 std::string message(const std::function<void()>& body) {
   try {
     body();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
+  } catch (const std::exception& e) { return e.what(); }
   return "nothing was thrown";
 }
 
@@ -57,7 +55,8 @@ TEST(Shapes, CountsAreChecked) {
   EXPECT_EQ(checked_numel({2, 3}, DType::float32, "op"), 6);
   EXPECT_EQ(checked_numel({}, DType::float32, "op"), 1);
   EXPECT_EQ(checked_numel({int64_t{1} << 62, 0, int64_t{1} << 62}, DType::float32, "op"), 0);
-  EXPECT_EQ(message([] { checked_numel({2, -1}, DType::float32, "op"); }), "[op] sizes must not be negative, got shape (2, -1)");
+  EXPECT_EQ(message([] { checked_numel({2, -1}, DType::float32, "op"); }),
+            "[op] sizes must not be negative, got shape (2, -1)");
   EXPECT_THROW(checked_numel({int64_t{1} << 31, int64_t{1} << 31}, DType::float32, "op"), MemoryError);
   EXPECT_EQ(checked_numel({int64_t{1} << 40}, DType::uint8, "op"), int64_t{1} << 40);
 }

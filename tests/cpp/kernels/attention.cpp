@@ -10,9 +10,7 @@
 namespace dl::test {
 namespace {
 
-struct Shape {
-  int64_t B, H, G, Tq, Tk, D, E;
-};
+struct Shape { int64_t B, H, G, Tq, Tk, D, E; };
 
 // Heads side by side in rows of `heads` x `d` elements and a few more, as in a fused projection.
 HeadStrides strides_of(int64_t heads, int64_t t, int64_t d) {

@@ -22,14 +22,14 @@ template <class T> void check_copy(const char* name) {
   using Fn = copy_strided_fn<T>;
   for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
     for (int64_t n : sizes_around_simd()) {
-      compare<T>(kernel, reference, {1, {n}, {1}, {1}});                                // a row
-      compare<T>(kernel, reference, {2, {n, 9}, {1, n}, {9, 1}});                       // a transposed matrix
-      compare<T>(kernel, reference, {2, {5, n}, {2 * n, 2}, {n, 1}});                   // every other element
-      compare<T>(kernel, reference, {2, {5, n}, {0, 1}, {n, 1}});                       // a broadcast row
-      compare<T>(kernel, reference, {3, {2, n, 3}, {3 * n, 1, n}, {3 * n, 3, 1}});      // a batch of transposes
+      compare<T>(kernel, reference, {1, {n}, {1}, {1}});                            // a row
+      compare<T>(kernel, reference, {2, {n, 9}, {1, n}, {9, 1}});                   // a transposed matrix
+      compare<T>(kernel, reference, {2, {5, n}, {2 * n, 2}, {n, 1}});               // every other element
+      compare<T>(kernel, reference, {2, {5, n}, {0, 1}, {n, 1}});                   // a broadcast row
+      compare<T>(kernel, reference, {3, {2, n, 3}, {3 * n, 1, n}, {3 * n, 3, 1}});  // a batch of transposes
     }
-    compare<T>(kernel, reference, {2, {300, 130}, {1, 300}, {130, 1}});                 // several blocks of tiles
-    compare<T>(kernel, reference, {2, {70, 1000}, {1000, 1}, {1000, 1}});               // several blocks of rows
+    compare<T>(kernel, reference, {2, {300, 130}, {1, 300}, {130, 1}});    // several blocks of tiles
+    compare<T>(kernel, reference, {2, {70, 1000}, {1000, 1}, {1000, 1}});  // several blocks of rows
     const CopyShape backwards{1, {17}, {-1}, {1}};
     GuardedBuffer<T> x(17), y(17);
     x.randomise(0, 200);

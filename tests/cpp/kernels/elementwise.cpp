@@ -54,9 +54,7 @@ std::vector<ElementwiseShape> shapes(bool several_blocks) {
   return all;
 }
 
-struct Range {
-  double low, high;
-};
+struct Range { double low, high; };
 
 template <class T, class Y> void check_binary(const std::string& op, Range a_range, Range b_range, double units) {
   using Fn = binary_fn<T, Y>;

@@ -5,9 +5,7 @@
 namespace dl::test {
 namespace {
 
-struct Shape {
-  int64_t n, vocabulary, cols;
-};
+struct Shape { int64_t n, vocabulary, cols; };
 // Several ranges of words and several strips of columns, too.
 std::vector<Shape> shapes() {
   std::vector<Shape> all;

@@ -5,8 +5,8 @@
 namespace dl::test {
 namespace {
 
-// Every chain approaches the fixed point 0.001 / (1 - 0.999) = 1, so each block's sum is the number of chains times lanes:
-// a loop that the compiler had dropped, or run on fewer lanes than it counts, would not add up.
+// Every chain approaches the fixed point 0.001 / (1 - 0.999) = 1, so each block's sum is the number of chains times
+// lanes: a loop that the compiler had dropped, or run on fewer lanes than it counts, would not add up.
 TEST(Machine, FmaPeakCountsWhatItDoes) {
   for_each_version<fma_peak_fn>("fma_peak", [](fma_peak_fn kernel, fma_peak_fn) {
     constexpr int64_t kBlocks = 5, kIterations = 40000;

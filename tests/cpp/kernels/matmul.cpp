@@ -9,9 +9,7 @@
 namespace dl::test {
 namespace {
 
-struct Shape {
-  int64_t M, N, K;
-};
+struct Shape { int64_t M, N, K; };
 
 // One product with its memory. Rows of every operand have a gap after them, C's must stay as it was.
 template <class In, class Out> struct Problem {
@@ -73,19 +71,19 @@ template <class In, class Out> struct Problem {
   }
 
   // For randomise()d operands: a bound of sum |a b|, times how much longer than 8 the sum is (4 units up to there).
-  double scale() const {
-    return static_cast<double>(args.K) * std::max(1.0, static_cast<double>(args.K) / 8) + 1;
-  }
+  double scale() const { return static_cast<double>(args.K) * std::max(1.0, static_cast<double>(args.K) / 8) + 1; }
 };
 
 std::vector<Shape> shapes() {
-  return {{1, 1, 1},    {1, 17, 3},  {2, 3, 70},    {5, 8, 1},     {6, 16, 9},  {7, 33, 17}, {13, 31, 5},
-          {14, 32, 16}, {15, 65, 33}, {8, 12, 130}, {30, 4, 131}, {9, 130, 70}, {64, 1, 65}, {1, 100, 67},
-          {61, 150, 300}, {17, 5, 64}, {3, 1, 64}};
+  return {{1, 1, 1},   {1, 17, 3},   {2, 3, 70},     {5, 8, 1},    {6, 16, 9},   {7, 33, 17},
+          {13, 31, 5}, {14, 32, 16}, {15, 65, 33},   {8, 12, 130}, {30, 4, 131}, {9, 130, 70},
+          {64, 1, 65}, {1, 100, 67}, {61, 150, 300}, {17, 5, 64},  {3, 1, 64}};
 }
 
 // Large enough for several blocks: shared panels of B, several steps along K, a K cut in pieces.
-std::vector<Shape> large_shapes() { return {{350, 70, 300}, {400, 130, 270}, {3, 5, 20000}, {40, 700, 129}, {170, 40, 70}}; }
+std::vector<Shape> large_shapes() {
+  return {{350, 70, 300}, {400, 130, 270}, {3, 5, 20000}, {40, 700, 129}, {170, 40, 70}};
+}
 
 template <class In, class Out> void compare_shapes(const char* name) {
   using Fn = matmul_fn<In, Out>;
@@ -142,11 +140,13 @@ TEST(Matmul, LargeShapesAndTheirBits) {
 template <class In, class Out> void compare_epilogues(const char* name) {
   using Fn = matmul_fn<In, Out>;
   for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
-    for (const Shape s : {Shape{5, 35, 20}, Shape{3, 5, 90}, Shape{20, 2, 90}, Shape{17, 1, 8}, Shape{30, 33, 270}, Shape{3, 4, 0}, Shape{2, 2, 16500}})
-      for (auto activation : {MatmulActivation::none, MatmulActivation::relu, MatmulActivation::gelu, MatmulActivation::gelu_tanh})
+    for (const Shape s : {Shape{5, 35, 20}, Shape{3, 5, 90}, Shape{20, 2, 90}, Shape{17, 1, 8}, Shape{30, 33, 270},
+                          Shape{3, 4, 0}, Shape{2, 2, 16500}})
+      for (auto activation :
+           {MatmulActivation::none, MatmulActivation::relu, MatmulActivation::gelu, MatmulActivation::gelu_tanh})
         for (int options = 0; options < 16; options += s.K > 1000 ? 5 : 1) {
-          SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " activation " << static_cast<int>(activation)
-                                            << " options " << options);
+          SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " activation "
+                                            << static_cast<int>(activation) << " options " << options);
           Problem<In, Out> p(s, false, options % 3 == 0);
           p.randomise();
           p.args.activation = activation;

@@ -18,9 +18,7 @@ template <> const char* dtype_name<bool>() { return "bool"; }
 
 template <class T> std::string kernel_name(const char* op) { return std::string(op) + "/" + dtype_name<T>(); }
 
-struct Shape {
-  int64_t outer, n, inner;
-};
+struct Shape { int64_t outer, n, inner; };
 // Runs and columns around vector widths, in one chunk and in several, with narrow rows taken several at once.
 std::vector<Shape> shapes() {
   std::vector<Shape> all;

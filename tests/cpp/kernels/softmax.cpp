@@ -5,9 +5,7 @@
 namespace dl::test {
 namespace {
 
-struct Shape {
-  int64_t outer, n, inner;
-};
+struct Shape { int64_t outer, n, inner; };
 std::vector<Shape> shapes() {
   std::vector<Shape> all;
   for (int64_t n : sizes_around_simd()) {
