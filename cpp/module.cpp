@@ -3,6 +3,7 @@
 #include <pybind11/typing.h>
 
 #include "bind/py_tensor.h"
+#include "bind/shortcut.h"
 #include "core/allocator.h"
 #include "ops/common.h"
 
@@ -95,6 +96,7 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Native core of dlcore: tensors, kernels and their Python bindings.";
   dl::translate_errors();
   dl::bind_tensor_type(m);
+  dl::bind_shortcut(m);
   dl::bind_dtypes(m);
   dl::bind_interchange(m);
   dl::bind_runtime(m);

@@ -179,6 +179,11 @@ PyTypeObject PyTensorType = [] {
 
 bool is_tensor(PyObject* object) { return PyObject_TypeCheck(object, &PyTensorType); }
 
+bool may_record(PyObject* tensor) {
+  const PyTensor* self = self_of(tensor);
+  return self->requires_grad || (self->base && self_of(self->base)->history != self->history);
+}
+
 PyObject* wrap(Tensor tensor) {
   PyObject* o = tensor_class->tp_alloc(tensor_class, 0);
   if (!o) throw py::error_already_set();

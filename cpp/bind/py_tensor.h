@@ -27,6 +27,7 @@ extern PyTypeObject PyTensorType;
 bool is_tensor(PyObject* object);
 PyObject* wrap(Tensor tensor);           // new reference to an instance of the registered class
 const Tensor& unwrap(PyObject* object);  // TypeError unless it is a tensor
+bool may_record(PyObject* tensor);        // false: certainly requires no gradient
 void bind_tensor_type(pybind11::module_& m);
 
 PyObject* dtype_object(DType t);  // borrowed: the one object that stands for this dtype

@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Function", "View", "grad", "gradcheck", "gradgradcheck"]
 
+F = TypeVar("F", bound=Callable[..., Any])
 _sequence = itertools.count(1)
 _Tensor = _C.Tensor
 _FLOATING = frozenset((_C.float32, _C.bfloat16, _C.float64))
@@ -30,6 +31,19 @@ _FLOATING = frozenset((_C.float32, _C.bfloat16, _C.float64))
 def next_sequence() -> int:
     """A number above that of every node made so far, and below all to come."""
     return next(_sequence)
+
+
+def shortcut(native: Callable[..., Any]) -> Callable[[F], F]:
+    """Decorator: calls that have no gradient to record go straight to `native`, with the arguments that have no default.
+
+    `native` gives what the function would give; where it raises TypeError the function is asked after all.
+    """
+
+    def decorate(function: F) -> F:
+        arity = function.__code__.co_argcount - len(function.__defaults__ or ())  # type: ignore[attr-defined]
+        return _C.shortcut(native, function, arity)
+
+    return decorate
 
 
 class Function:

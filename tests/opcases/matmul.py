@@ -208,8 +208,8 @@ def linear_case(activation, **options):
         same_in_any_layout=False,
         twice=True,
         bench={f"gpt2_mlp_up_{activation or 'bias'}": Sample((512, 768), (3072, 768), (3072,), **kwargs)},
-        flops=lambda x, w, b: 2.0 * x.size * w.shape[0],
-        bytes=lambda x, w, b: x.nbytes + w.nbytes + b.nbytes + 4.0 * x.shape[0] * w.shape[0],
+        flops=lambda x, w, b, **_: 2.0 * x.size * w.shape[0],
+        bytes=lambda x, w, b, **_: x.nbytes + w.nbytes + b.nbytes + 4.0 * x.shape[0] * w.shape[0],
         **options,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,8 @@ class Call:
 
     def _of_arrays(self, function: Any) -> list[np.ndarray]:
         args, kwargs = self.rebuild([a.copy() for a in self.arrays])
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing
             return [np.asarray(v) for v in outputs_of(function(*args, **kwargs))]
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C
-from dlcore.autograd import Function
+from dlcore.autograd import Function, shortcut
 from dlcore.ops.elementwise import add, gt, maximum, mul, sub, where
 from dlcore.ops.unary import differentiable, exp, expect_tensor, neg, square
 
@@ -123,12 +123,14 @@ _gelu = differentiable(of_input=_GeluBackward.apply)(_C.gelu)
 _gelu_tanh = differentiable(of_input=_GeluTanhBackward.apply)(_C.gelu_tanh)
 
 
+@shortcut(_C.relu)
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). Its gradient at 0 is 0."""
     expect_tensor(x, "relu")
     return _relu(x) if x.dtype.is_floating_point else maximum(x, 0)
 
 
+@shortcut(_C.gelu)
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x P(Z <= x) for a standard normal Z; with `approximate="tanh"` x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore import _C, ops
-from dlcore.autograd import Function
+from dlcore.autograd import Function, shortcut
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -207,26 +207,31 @@ class _Where(_Binary):
         return None, ctx.back(0, lambda: where(condition, dy, 0.0)), ctx.back(1, lambda: where(condition, 0.0, dy))
 
 
+@shortcut(_C.add)
 def add(a: Any, b: Any) -> Tensor:
     """a + b; the logical or of bool tensors."""
     return _Add.apply(value_of(a), value_of(b))
 
 
+@shortcut(_C.sub)
 def sub(a: Any, b: Any) -> Tensor:
     """a - b. TypeError for bool tensors."""
     return _Sub.apply(value_of(a), value_of(b))
 
 
+@shortcut(_C.mul)
 def mul(a: Any, b: Any) -> Tensor:
     """a b; the logical and of bool tensors."""
     return _Mul.apply(value_of(a), value_of(b))
 
 
+@shortcut(_C.div)
 def div(a: Any, b: Any) -> Tensor:
     """a / b; float32 for integers."""
     return _Div.apply(value_of(a), value_of(b))
 
 
+@shortcut(_C.floor_divide)
 def floor_divide(a: Any, b: Any) -> Tensor:
     """a / b rounded down, as Python's `//`. No gradient flows.
 
@@ -236,6 +241,7 @@ def floor_divide(a: Any, b: Any) -> Tensor:
     return _C.floor_divide(value_of(a), value_of(b))
 
 
+@shortcut(_C.remainder)
 def remainder(a: Any, b: Any) -> Tensor:
     """a - b floor(a / b), with the sign of b, as Python's `%`.
 
@@ -260,11 +266,13 @@ def pow(a: Any, b: Any) -> Tensor:
     return _Pow.apply(a, b)
 
 
+@shortcut(_C.maximum)
 def maximum(a: Any, b: Any) -> Tensor:
     """The larger of each pair; NaN where either is NaN."""
     return _Maximum.apply(value_of(a), value_of(b))
 
 
+@shortcut(_C.minimum)
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of each pair; NaN where either is NaN."""
     return _Minimum.apply(value_of(a), value_of(b))
@@ -285,61 +293,73 @@ def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     return _Where.apply(value_of(condition), value_of(a), value_of(b))
 
 
+@shortcut(_C.eq)
 def eq(a: Any, b: Any) -> Tensor:
     """a == b, a bool tensor; False for NaN."""
     return _C.eq(value_of(a), value_of(b))
 
 
+@shortcut(_C.ne)
 def ne(a: Any, b: Any) -> Tensor:
     """a != b, a bool tensor; True for NaN."""
     return _C.ne(value_of(a), value_of(b))
 
 
+@shortcut(_C.lt)
 def lt(a: Any, b: Any) -> Tensor:
     """a < b, a bool tensor; False for NaN."""
     return _C.lt(value_of(a), value_of(b))
 
 
+@shortcut(_C.le)
 def le(a: Any, b: Any) -> Tensor:
     """a <= b, a bool tensor; False for NaN."""
     return _C.le(value_of(a), value_of(b))
 
 
+@shortcut(_C.gt)
 def gt(a: Any, b: Any) -> Tensor:
     """a > b, a bool tensor; False for NaN."""
     return _C.gt(value_of(a), value_of(b))
 
 
+@shortcut(_C.ge)
 def ge(a: Any, b: Any) -> Tensor:
     """a >= b, a bool tensor; False for NaN."""
     return _C.ge(value_of(a), value_of(b))
 
 
+@shortcut(_C.bitwise_and)
 def bitwise_and(a: Any, b: Any) -> Tensor:
     """a & b, of integer or bool tensors."""
     return _C.bitwise_and(value_of(a), value_of(b))
 
 
+@shortcut(_C.bitwise_or)
 def bitwise_or(a: Any, b: Any) -> Tensor:
     """a | b, of integer or bool tensors."""
     return _C.bitwise_or(value_of(a), value_of(b))
 
 
+@shortcut(_C.bitwise_xor)
 def bitwise_xor(a: Any, b: Any) -> Tensor:
     """a ^ b, of integer or bool tensors."""
     return _C.bitwise_xor(value_of(a), value_of(b))
 
 
+@shortcut(_C.logical_and)
 def logical_and(a: Any, b: Any) -> Tensor:
     """Whether both are not zero."""
     return _C.logical_and(value_of(a), value_of(b))
 
 
+@shortcut(_C.logical_or)
 def logical_or(a: Any, b: Any) -> Tensor:
     """Whether one of the two is not zero."""
     return _C.logical_or(value_of(a), value_of(b))
 
 
+@shortcut(_C.logical_xor)
 def logical_xor(a: Any, b: Any) -> Tensor:
     """Whether exactly one of the two is not zero."""
     return _C.logical_xor(value_of(a), value_of(b))
@@ -354,7 +374,8 @@ def _operator(function: Callable[[Any, Any], Tensor]) -> Any:
     def method(self: Any, other: Any) -> Any:
         return function(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    return method
+    native = getattr(_C, function.__name__)
+    return method if function is pow else shortcut(native)(method)
 
 
 def _reflected(function: Callable[[Any, Any], Tensor]) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C
-from dlcore.autograd import Function
+from dlcore.autograd import Function, shortcut
 from dlcore.ops.elementwise import add, div, maximum, minimum, mul, value_of, where
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def differentiable(
         def function(x: Tensor) -> Tensor:
             return node.apply(x)  # type: ignore[attr-defined]
 
-        return function
+        return shortcut(kernel)(function)
 
     return decorate
 
@@ -103,6 +103,7 @@ class _Neg(Function):
         return neg(dy)
 
 
+@shortcut(_C.neg)
 def neg(x: Tensor) -> Tensor:
     """-x. TypeError for bool tensors."""
     return _Neg.apply(x)
@@ -229,16 +230,19 @@ def trunc(x: Tensor) -> Tensor:
     return _C.trunc(x)
 
 
+@shortcut(_C.isnan)
 def isnan(x: Tensor) -> Tensor:
     """Whether x is NaN, as a bool tensor."""
     return _C.isnan(x)
 
 
+@shortcut(_C.isinf)
 def isinf(x: Tensor) -> Tensor:
     """Whether x is inf or -inf, as a bool tensor."""
     return _C.isinf(x)
 
 
+@shortcut(_C.isfinite)
 def isfinite(x: Tensor) -> Tensor:
     """Whether x is neither infinite nor NaN, as a bool tensor."""
     return _C.isfinite(x)

@@ -1,0 +1,122 @@
+#include "bind/shortcut.h"
+
+#include <structmember.h>
+
+#include "bind/py_tensor.h"
+
+namespace py = pybind11;
+
+namespace dl {
+namespace {
+
+struct Shortcut {
+  PyObject_HEAD
+  vectorcallfunc call;
+  PyObject* native;
+  PyObject* recorded;  // the Python function; its names, docstring and signature are the shortcut's
+  Py_ssize_t arity;    // of native
+};
+
+Shortcut* self_of(PyObject* o) { return reinterpret_cast<Shortcut*>(o); }
+
+bool is_number(PyObject* o) { return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o); }
+
+PyObject* shortcut_call(PyObject* o, PyObject* const* arguments, size_t flags, PyObject* names) {
+  const Shortcut* self = self_of(o);
+  bool plain = !names && PyVectorcall_NARGS(flags) == self->arity;
+  for (Py_ssize_t i = 0; plain && i < self->arity; ++i)
+    plain = is_tensor(arguments[i]) ? !may_record(arguments[i]) : is_number(arguments[i]);
+  if (plain) {
+    PyObject* result = PyObject_Vectorcall(self->native, arguments, flags, nullptr);
+    // What the native body refuses the other one may know how to handle; otherwise it raises the same.
+    if (result || !PyErr_ExceptionMatches(PyExc_TypeError)) return result;
+    PyErr_Clear();
+  }
+  return PyObject_Vectorcall(self->recorded, arguments, flags, names);
+}
+
+PyObject* shortcut_bind(PyObject* o, PyObject* instance, PyObject*) {
+  return instance && instance != Py_None ? PyMethod_New(o, instance) : Py_NewRef(o);
+}
+
+PyObject* shortcut_getattr(PyObject* o, PyObject* name) {
+  PyObject* found = PyObject_GenericGetAttr(o, name);
+  if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
+  PyErr_Clear();
+  return PyObject_GetAttr(self_of(o)->recorded, name);
+}
+
+PyObject* get_doc(PyObject* o, void*) { return PyObject_GetAttrString(self_of(o)->recorded, "__doc__"); }
+PyObject* shortcut_repr(PyObject* o) { return PyObject_Repr(self_of(o)->recorded); }
+PyObject* shortcut_reduce(PyObject* o, PyObject*) {
+  return PyObject_GetAttrString(self_of(o)->recorded, "__qualname__");
+}
+
+int shortcut_traverse(PyObject* o, visitproc visit, void* arg) {
+  Py_VISIT(self_of(o)->native);
+  Py_VISIT(self_of(o)->recorded);
+  return 0;
+}
+
+int shortcut_clear(PyObject* o) {
+  Py_CLEAR(self_of(o)->native);
+  Py_CLEAR(self_of(o)->recorded);
+  return 0;
+}
+
+void shortcut_dealloc(PyObject* o) {
+  PyObject_GC_UnTrack(o);
+  shortcut_clear(o);
+  Py_TYPE(o)->tp_free(o);
+}
+
+PyGetSetDef shortcut_getset[] = {{"__doc__", get_doc, nullptr, nullptr, nullptr},
+                                 {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMemberDef shortcut_members[] = {{"__wrapped__", T_OBJECT, offsetof(Shortcut, recorded), READONLY, nullptr},
+                                  {nullptr, 0, 0, 0, nullptr}};
+PyMethodDef shortcut_methods[] = {{"__reduce__", shortcut_reduce, METH_NOARGS, nullptr},
+                                  {nullptr, nullptr, 0, nullptr}};
+
+PyTypeObject ShortcutType = [] {
+  PyTypeObject type{};
+  Py_SET_REFCNT(reinterpret_cast<PyObject*>(&type), 1);
+  type.tp_name = "dlcore._C.Shortcut";
+  type.tp_basicsize = sizeof(Shortcut);
+  // A method descriptor: `a + b` calls it with both operands, without a bound method in between.
+  type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR;
+  type.tp_vectorcall_offset = offsetof(Shortcut, call);
+  type.tp_call = PyVectorcall_Call;
+  type.tp_descr_get = shortcut_bind;
+  type.tp_getattro = shortcut_getattr;
+  type.tp_repr = shortcut_repr;
+  type.tp_dealloc = shortcut_dealloc;
+  type.tp_traverse = shortcut_traverse;
+  type.tp_clear = shortcut_clear;
+  type.tp_free = PyObject_GC_Del;
+  type.tp_getset = shortcut_getset;
+  type.tp_members = shortcut_members;
+  type.tp_methods = shortcut_methods;
+  return type;
+}();
+
+py::object shortcut(py::function native, py::function recorded, Py_ssize_t arity) {
+  Shortcut* self = PyObject_GC_New(Shortcut, &ShortcutType);
+  if (!self) throw py::error_already_set();
+  self->call = shortcut_call;
+  self->native = native.release().ptr();
+  self->recorded = recorded.release().ptr();
+  self->arity = arity;
+  PyObject_GC_Track(self);
+  return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(self));
+}
+
+}  // namespace
+
+void bind_shortcut(py::module_& m) {
+  if (PyType_Ready(&ShortcutType) < 0) throw py::error_already_set();
+  m.def("shortcut", &shortcut, py::arg("native"), py::arg("recorded"), py::arg("arity"),
+        "`recorded`, but for calls with `arity` positional arguments, all of them numbers or tensors that need no "
+        "gradient: those go to `native`, and to `recorded` only if that raises TypeError.");
+}
+
+}  // namespace dl
