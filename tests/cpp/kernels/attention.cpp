@@ -58,15 +58,28 @@ template <class T> struct Results {
 template <class T> using Forward = attention_forward_fn<T>;
 template <class T> using Backward = attention_backward_fn<T>;
 
+template <class T> std::string name_of(const char* op) {
+  return std::string(op) + (std::is_same_v<T, float> ? "/float32" : "/float64");
+}
+template <class T> Forward<T> forward_reference() {
+  return find_version<Forward<T>>(name_of<T>("attention_forward"), Target::reference);
+}
+template <class T> Backward<T> backward_reference() {
+  return find_version<Backward<T>>(name_of<T>("attention_backward"), Target::reference);
+}
+
 // A weight errs by eps times its score, which is below 0.25 D + 2; results are averages of values below 1 in size.
 template <class T> double units(const AttentionArgs<T>& a) { return 8 * (4 + 0.25 * static_cast<double>(a.D)); }
 
-template <class T> void check_forward(Forward<T> kernel, Forward<T> reference, const Problem<T>& p) {
-  Results<T> actual(p), expected(p);
-  kernel(&p.a, actual.y.data(), p.y_strides(), actual.lse.data());
-  reference(&p.a, expected.y.data(), p.y_strides(), expected.lse.data());
-  expect_close(actual.y, expected.y, units(p.a), [](int64_t) { return 1.0; });
-  expect_close(actual.lse, expected.lse, units(p.a), [](int64_t) { return 8.0; });
+template <class T> void check_forward(const Problem<T>& p) {
+  Results<T> expected(p);
+  forward_reference<T>()(&p.a, expected.y.data(), p.y_strides(), expected.lse.data());
+  for_each_fast_version<Forward<T>>(name_of<T>("attention_forward"), [&](Forward<T> kernel) {
+    Results<T> actual(p);
+    kernel(&p.a, actual.y.data(), p.y_strides(), actual.lse.data());
+    expect_close(actual.y, expected.y, units(p.a), [](int64_t) { return 1.0; });
+    expect_close(actual.lse, expected.lse, units(p.a), [](int64_t) { return 8.0; });
+  });
 }
 
 template <class T> void run_backward(Backward<T> kernel, const Problem<T>& p, const GuardedBuffer<T>& dy,
@@ -78,28 +91,32 @@ template <class T> void run_backward(Backward<T> kernel, const Problem<T>& p, co
   kernel(&p.a, &g);
 }
 
-template <class T> void check_backward(Backward<T> kernel, Backward<T> reference, const Problem<T>& p) {
-  Results<T> actual(p), expected(p);
+template <class T> void check_backward(const Problem<T>& p) {
+  Results<T> expected(p);
   GuardedBuffer<T> dy(p.y_size(), 1);
   dy.randomise(-1, 1, 5);
-  find_version<Forward<T>>(sizeof(T) == 4 ? "attention_forward/float32" : "attention_forward/float64",
-                           Target::reference)(&p.a, expected.y.data(), p.y_strides(), expected.lse.data());
-  run_backward(kernel, p, dy, expected, actual);
-  run_backward(reference, p, dy, expected, expected);
+  forward_reference<T>()(&p.a, expected.y.data(), p.y_strides(), expected.lse.data());
+  run_backward(backward_reference<T>(), p, dy, expected, expected);
   // Sums over at most Tq H / G queries (dk, dv), or over keys of total weight one (dq), of products below E.
   const int64_t queries = std::max<int64_t>(p.a.Tq, 8) * (p.a.H / p.a.G);
-  auto size = [&](int64_t) { return static_cast<double>(p.a.E * queries) / 8; };
-  expect_close(actual.dq, expected.dq, units(p.a), size);
-  expect_close(actual.dk, expected.dk, units(p.a), size);
-  expect_close(actual.dv, expected.dv, units(p.a), size);
+  const auto size = [&](int64_t) { return static_cast<double>(p.a.E * queries) / 8; };
+  for_each_fast_version<Backward<T>>(name_of<T>("attention_backward"), [&](Backward<T> kernel) {
+    Results<T> actual(p);
+    run_backward(kernel, p, dy, expected, actual);
+    expect_close(actual.dq, expected.dq, units(p.a), size);
+    expect_close(actual.dk, expected.dk, units(p.a), size);
+    expect_close(actual.dv, expected.dv, units(p.a), size);
+  });
 }
 
 template <class T> void use_dropout(Problem<T>& p) {
   p.a.dropout = true, p.a.threshold = dropout_threshold(0.25), p.a.keep_scale = 1 / 0.75, p.a.seed = 7, p.a.stream = 3;
 }
 
-template <class T, class Check> void check_variants(const std::vector<Shape>& shapes, Check&& check) {
+template <class T> void check_variants(const std::vector<Shape>& shapes, void (*check)(const Problem<T>&)) {
   for (const Shape& s : shapes) {
+    SCOPED_TRACE(::testing::Message() << "B " << s.B << " H " << s.H << " G " << s.G << " Tq " << s.Tq << " Tk " << s.Tk
+                                      << " D " << s.D << " E " << s.E);
     check(Problem<T>(s));
     for (int64_t offset : {int64_t{0}, int64_t{2}, -s.Tq / 2, s.Tk - s.Tq}) {
       Problem<T> causal(s);
@@ -126,40 +143,37 @@ template <class T, class Check> void check_variants(const std::vector<Shape>& sh
   }
 }
 
+// Options at once; there is a bias or a mask, not both.
+template <class T> void check_all_options(const Shape& s, void (*check)(const Problem<T>&)) {
+  Problem<T> p(s);
+  p.a.causal = true, p.a.causal_offset = 1;
+  p.a.allowed = p.allowed.data(), p.a.mask_q = s.Tk, p.a.mask_k = 1;
+  use_dropout(p);
+  check(p);
+}
+
 const std::vector<Shape> kSmall = {
     {1, 1, 1, 1, 1, 1, 1}, {2, 2, 2, 5, 7, 3, 2}, {2, 4, 2, 3, 70, 33, 17}, {1, 2, 2, 4, 5, 0, 3}};
+// One to three tiles of queries and keys, of 64 each; heads narrower and wider than one.
 const std::vector<Shape> kTiles = {
     {1, 4, 2, 65, 66, 17, 9}, {1, 2, 1, 64, 64, 32, 32}, {1, 1, 1, 33, 130, 64, 64}, {1, 1, 1, 97, 33, 80, 48}};
 
-TEST(Attention, Forward) {
-  for_each_version<Forward<float>>("attention_forward/float32", [](Forward<float> kernel, Forward<float> reference) {
-    auto check = [&](const Problem<float>& p) { check_forward(kernel, reference, p); };
-    check_variants<float>(kSmall, check);
-    check_variants<float>(kTiles, check);
-    check(Problem<float>({1, 1, 1, 2, 5000, 9, 9}));  // more keys than a query's scratch holds
-  });
-  for_each_version<Forward<double>>("attention_forward/float64", [](Forward<double> kernel, Forward<double> reference) {
-    check_variants<double>(kSmall, [&](const Problem<double>& p) { check_forward(kernel, reference, p); });
-  });
+template <class T> void check_shapes(void (*check)(const Problem<T>&)) {
+  check_variants(kSmall, check);
+  if (std::is_same_v<T, double>) return;  // the reference alone
+  check_variants(kTiles, check);
+  for (const Shape& s : kTiles) check_all_options(s, check);
 }
 
-// The reference sums anew for every element of every gradient: one thread's worth of tiles is enough.
+TEST(Attention, Forward) {
+  check_shapes(check_forward<float>);
+  check_shapes(check_forward<double>);
+  check_forward(Problem<float>({1, 1, 1, 2, 5000, 9, 9}));  // more keys than a query's scratch holds
+}
+
 TEST(Attention, Backward) {
-  for_each_version<Backward<float>>(
-      "attention_backward/float32", [](Backward<float> kernel, Backward<float> reference) {
-        check_variants<float>(kSmall, [&](const Problem<float>& p) { check_backward(kernel, reference, p); });
-        for (const Shape& s : kTiles) {
-          Problem<float> p(s);
-          p.a.causal = true, p.a.causal_offset = 1;
-          p.a.allowed = p.allowed.data(), p.a.mask_q = s.Tk, p.a.mask_k = 1;
-          use_dropout(p);
-          check_backward(kernel, reference, p);
-        }
-      });
-  for_each_version<Backward<double>>(
-      "attention_backward/float64", [](Backward<double> kernel, Backward<double> reference) {
-        check_variants<double>({kSmall[1]}, [&](const Problem<double>& p) { check_backward(kernel, reference, p); });
-      });
+  check_shapes(check_backward<float>);
+  check_shapes(check_backward<double>);
 }
 
 // float64 has the reference alone; here it and float32's reference must tell the same story.
@@ -178,12 +192,10 @@ TEST(Attention, DoubleAgreesWithFloat) {
   GuardedBuffer<double> dyd(p.y_size());
   dyf.randomise(-1, 1, 5);
   std::copy(dyf.begin(), dyf.end(), dyd.begin());
-  find_version<Forward<float>>("attention_forward/float32", Target::reference)(&p.a, rf.y.data(), p.y_strides(),
-                                                                               rf.lse.data());
-  find_version<Forward<double>>("attention_forward/float64", Target::reference)(&d.a, rd.y.data(), p.y_strides(),
-                                                                                rd.lse.data());
-  run_backward(find_version<Backward<float>>("attention_backward/float32", Target::reference), p, dyf, rf, rf);
-  run_backward(find_version<Backward<double>>("attention_backward/float64", Target::reference), d, dyd, rd, rd);
+  forward_reference<float>()(&p.a, rf.y.data(), p.y_strides(), rf.lse.data());
+  forward_reference<double>()(&d.a, rd.y.data(), p.y_strides(), rd.lse.data());
+  run_backward(backward_reference<float>(), p, dyf, rf, rf);
+  run_backward(backward_reference<double>(), d, dyd, rd, rd);
   expect_close(rf.y, rd.y, units(p.a), [](int64_t) { return 1.0; });
   expect_close(rf.dq, rd.dq, units(p.a), [](int64_t) { return 8.0 * 5; });
   expect_close(rf.dk, rd.dk, units(p.a), [](int64_t) { return 8.0 * 5; });

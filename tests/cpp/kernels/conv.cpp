@@ -58,8 +58,11 @@ std::vector<Conv2dShape> shapes() {
       shape_of(1, 3, 11, 8, 6, 5, 3, 3, {2, 2, 2, 2, 1, 1, 1, 1}),
       shape_of(2, 8, 6, 6, 12, 3, 3, 2, padded(1)),
       shape_of(1, 40, 5, 6, 90, 3, 3, 2, padded(1)),
-      shape_of(1, 8, 150, 150, 34, 2, 2, 1, {1, 1, 0, 0, 0, 0, 120, 120}),  // planes too large to keep
-      shape_of(1, 1, 70, 70, 33, 66, 65),                                   // a kernel too large for planes
+      // Planes too large to keep: of the input gradient, forward, and of one channel alone.
+      shape_of(1, 2, 125, 125, 34, 2, 2, 1, {1, 1, 0, 0, 0, 0, 120, 120}),
+      shape_of(1, 34, 125, 125, 2, 2, 2, 1, {1, 1, 0, 0, 0, 0, 120, 120}),
+      shape_of(1, 2, 3, 4, 34, 2, 2, 1, {1, 1, 1000, 0, 1000, 0, 1000, 1000}),
+      shape_of(1, 1, 6, 6, 33, 66, 65, 1, padded(31)),  // a kernel too large for planes
       shape_of(1, 2, 1, 1, 3, 3, 3, 1, padded(1)),
       shape_of(2, 3, 4, 5, 4, 2, 2, 1, padded(0, 40)),
       shape_of(0, 3, 4, 5, 4, 2, 2),
@@ -145,29 +148,41 @@ std::string text_of(const Conv2dShape& s) {
          std::to_string(s.stride_w);
 }
 
+// A running sum of K terms of one size rounds by at most K / 2 of their magnitude: 4 units up to K = 8.
+template <class Op> double units(const Conv2dShape& s) {
+  return 4 * std::max(1.0, static_cast<double>(Op::terms(s)) / 8);
+}
+
+// The sums of the magnitudes of the terms of a randomise()d problem.
+template <class Op, class T> void sum_magnitudes(const Conv2dShape& s, bool bias, GuardedBuffer<T>& out) {
+  Problem<T> absolute(s);
+  absolute.randomise();
+  absolute.make_absolute();
+  Op::run(absolute, find_version<typename Op::Fn>(Op::name + std::string(dtype<T>()), Target::reference), bias, out);
+}
+
 template <class Op, class T> void compare() {
-  for_each_version<typename Op::Fn>(Op::name + std::string(dtype<T>()), [](auto kernel, auto reference) {
-    int round = 0;
-    for (const Conv2dShape& s : shapes()) {
-      SCOPED_TRACE(text_of(s));
-      const bool bias = ++round % 2 == 0;
-      Problem<T> p(s, round % 3 == 0 ? 1 : 0), absolute(s);
-      GuardedBuffer<T> out(Op::size(p), round % 3), expected(out.size()), magnitude(out.size());
-      p.randomise();
+  const std::string name = Op::name + std::string(dtype<T>());
+  const auto reference = find_version<typename Op::Fn>(name, Target::reference);
+  int round = 0;
+  for (const Conv2dShape& s : shapes()) {
+    SCOPED_TRACE(text_of(s));
+    const bool bias = ++round % 2 == 0;
+    Problem<T> p(s, round % 3 == 0 ? 1 : 0), whole(s);
+    p.randomise();
+    whole.fill_whole();
+    GuardedBuffer<T> expected(Op::size(p)), exact(Op::size(p)), magnitude(Op::size(p));
+    Op::run(p, reference, bias, expected);
+    Op::run(whole, reference, bias, exact);
+    sum_magnitudes<Op>(s, bias, magnitude);
+    for_each_fast_version<typename Op::Fn>(name, [&](auto kernel) {
+      GuardedBuffer<T> out(Op::size(p), round % 3);
       Op::run(p, kernel, bias, out);
-      Op::run(p, reference, bias, expected);
-      absolute.randomise();
-      absolute.make_absolute();
-      Op::run(absolute, reference, bias, magnitude);
-      // A running sum of K terms of one size rounds by at most K / 2 of their magnitude: 4 units up to K = 8.
-      const double units = 4 * std::max(1.0, static_cast<double>(Op::terms(s)) / 8);
-      expect_close(out, expected, units, [&](int64_t i) { return as_double(magnitude[i]); });
-      p.fill_whole();
-      Op::run(p, kernel, bias, out);
-      Op::run(p, reference, bias, expected);
-      expect_same(out, expected);
-    }
-  });
+      expect_close(out, expected, units<Op>(s), [&](int64_t i) { return as_double(magnitude[i]); });
+      Op::run(whole, kernel, bias, out);
+      expect_same(out, exact);
+    });
+  }
 }
 
 TEST(Conv, Forward) {
@@ -190,7 +205,7 @@ template <class Op> void same_bits() {
   for (const Conv2dShape& s :
        {shape_of(2, 48, 30, 31, 72, 3, 3, 1, padded(1)), shape_of(3, 16, 40, 40, 16, 3, 3, 16, padded(1)),
         shape_of(8, 3, 33, 33, 40, 5, 5, 1, padded(2, 2)), shape_of(1, 300, 7, 7, 300, 1, 1)})
-    for_each_version<typename Op::Fn>(Op::name + std::string("float32"), [&](auto kernel, auto) {
+    for_each_fast_version<typename Op::Fn>(Op::name + std::string("float32"), [&](auto kernel) {
       SCOPED_TRACE(text_of(s));
       Problem<float> p(s);
       p.randomise();
@@ -214,17 +229,19 @@ TEST(Conv, SameBitsForAnyThreads) {
 // What a tile computes for positions between the rows must not reach the result: infinities there would.
 TEST(Conv, InfinitiesStayWhereTheyAre) {
   const Conv2dShape s = shape_of(1, 1, 6, 20, 1, 2, 3);
-  for_each_version<conv2d_weight_gradient_fn<float>>(
-      "conv2d_weight_gradient/float32", [&](auto kernel, auto reference) {
-        Problem<float> p(s);
-        p.randomise();
-        p.x[2 * 20 + 19] = std::numeric_limits<float>::infinity();  // the last column: only the last taps meet it
-        GuardedBuffer<float> out(p.w.size()), expected(p.w.size());
-        WeightGradient<float>::run(p, kernel, false, out);
-        WeightGradient<float>::run(p, reference, false, expected);
-        EXPECT_TRUE(std::isfinite(expected[0]) && !std::isfinite(expected[2]));
-        expect_close(out, expected, 64);
-      });
+  Problem<float> p(s);
+  GuardedBuffer<float> magnitude(p.w.size());
+  p.randomise();
+  sum_magnitudes<WeightGradient<float>>(s, false, magnitude);
+  p.x[2 * 20 + 19] = std::numeric_limits<float>::infinity();  // the last column: only the last taps meet it
+  for_each_version<conv2d_weight_gradient_fn<float>>("conv2d_weight_gradient/float32", [&](auto kernel,
+                                                                                           auto reference) {
+    GuardedBuffer<float> out(p.w.size()), expected(p.w.size());
+    WeightGradient<float>::run(p, kernel, false, out);
+    WeightGradient<float>::run(p, reference, false, expected);
+    EXPECT_TRUE(std::isfinite(expected[0]) && !std::isfinite(expected[2]));
+    expect_close(out, expected, units<WeightGradient<float>>(s), [&](int64_t i) { return as_double(magnitude[i]); });
+  });
 }
 
 }  // namespace

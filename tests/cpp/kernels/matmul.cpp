@@ -38,8 +38,13 @@ template <class In, class Out> struct Problem {
       args.batch[0] = items;
       args.a_batch[0] = a.size() / items, args.b_batch[0] = b.size() / items, args.c_batch[0] = c.size() / items;
     }
+  }
+
+  // c and pre start out as 7: to be accumulated on, or left as it is between the rows.
+  void run(matmul_fn<In, Out> kernel) {
     c.fill(7);
     pre.fill(7);
+    kernel(args);
   }
 
   void randomise() {
@@ -87,24 +92,24 @@ std::vector<Shape> large_shapes() {
 
 template <class In, class Out> void compare_shapes(const char* name) {
   using Fn = matmul_fn<In, Out>;
-  for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
-    for (const Shape s : shapes())
-      for (int turned = 0; turned < 4; ++turned) {
-        SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " turned " << turned);
-        Problem<In, Out> p(s, turned & 1, turned & 2);
-        GuardedBuffer<Out> expected(p.c.size()), expected_pre(p.c.size());
-        if (!std::is_integral_v<In>) {
-          p.randomise();
-          kernel(p.args);
-          p.run_reference(reference, expected, expected_pre);
-          expect_close(p.c, expected, 4, [&](int64_t) { return p.scale(); });
-        }
-        p.fill_whole();
-        kernel(p.args);
-        p.run_reference(reference, expected, expected_pre);
-        expect_same(p.c, expected);
-      }
-  });
+  const Fn reference = find_version<Fn>(name, Target::reference);
+  for (const Shape s : shapes())
+    for (int turned = 0; turned < 4; ++turned) {
+      SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " turned " << turned);
+      Problem<In, Out> p(s, turned & 1, turned & 2), whole(s, turned & 1, turned & 2);
+      GuardedBuffer<Out> expected(p.c.size()), exact(p.c.size()), unused(p.c.size());
+      whole.fill_whole();
+      whole.run_reference(reference, exact, unused);
+      p.randomise();
+      if (!std::is_integral_v<In>) p.run_reference(reference, expected, unused);
+      for_each_fast_version<Fn>(name, [&](Fn kernel) {
+        whole.run(kernel);
+        expect_same(whole.c, exact);
+        if (std::is_integral_v<In>) return;
+        p.run(kernel);
+        expect_close(p.c, expected, 4, [&](int64_t) { return p.scale(); });
+      });
+    }
 }
 
 TEST(Matmul, Float32) { compare_shapes<float, float>("matmul/float32"); }
@@ -116,52 +121,55 @@ TEST(Matmul, Uint8) { compare_shapes<uint8_t, uint8_t>("matmul/uint8"); }
 
 TEST(Matmul, LargeShapesAndTheirBits) {
   using Fn = matmul_fn<float, float>;
-  for_each_version<Fn>("matmul/float32", [](Fn kernel, Fn reference) {
-    for (const Shape s : large_shapes())
-      for (int turned = 0; turned < 4; ++turned) {
-        SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " turned " << turned);
-        Problem<float, float> p(s, turned & 1, turned & 2);
-        GuardedBuffer<float> expected(p.c.size()), expected_pre(p.c.size()), first(p.c.size());
-        p.fill_whole();
-        kernel(p.args);
-        p.run_reference(reference, expected, expected_pre);
-        expect_same(p.c, expected);
-        p.randomise();
-        for (int threads : {1, 2, 5}) {
-          set_num_threads(threads);
-          kernel(p.args);
-          if (threads == 1) first.copy_from(p.c);
-          expect_same(p.c, first);
-        }
-      }
-  });
+  const Fn reference = find_version<Fn>("matmul/float32", Target::reference);
+  for (const Shape s : large_shapes())
+    for (int turned = 0; turned < 4; ++turned) {
+      SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " turned " << turned);
+      Problem<float, float> p(s, turned & 1, turned & 2), whole(s, turned & 1, turned & 2);
+      GuardedBuffer<float> expected(p.c.size()), unused(p.c.size()), first(p.c.size());
+      p.randomise();
+      whole.fill_whole();
+      whole.run_reference(reference, expected, unused);
+      for_each_fast_version<Fn>("matmul/float32", [&](Fn kernel) {
+        whole.run(kernel);
+        expect_same(whole.c, expected);
+        const int threads = num_threads();
+        p.run(kernel);
+        first.copy_from(p.c);
+        set_num_threads(threads == 1 ? 5 : 2);
+        p.run(kernel);
+        expect_same(p.c, first);
+        set_num_threads(threads);
+      });
+    }
 }
 
 template <class In, class Out> void compare_epilogues(const char* name) {
   using Fn = matmul_fn<In, Out>;
-  for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
-    for (const Shape s : {Shape{5, 35, 20}, Shape{3, 5, 90}, Shape{20, 2, 90}, Shape{17, 1, 8}, Shape{30, 33, 270},
-                          Shape{3, 4, 0}, Shape{2, 2, 16500}})
-      for (auto activation :
-           {MatmulActivation::none, MatmulActivation::relu, MatmulActivation::gelu, MatmulActivation::gelu_tanh})
-        for (int options = 0; options < 16; options += s.K > 1000 ? 5 : 1) {
-          SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " activation "
-                                            << static_cast<int>(activation) << " options " << options);
-          Problem<In, Out> p(s, false, options % 3 == 0);
-          p.randomise();
-          p.args.activation = activation;
-          p.args.bias = options & 1 ? p.bias.data() : nullptr;
-          p.args.bias_m = options & 2 ? p.bias_m.data() : nullptr;
-          p.args.pre = options & 4 ? p.pre.data() : nullptr;
-          p.args.accumulate = options & 8;
-          GuardedBuffer<Out> expected(p.c.size()), expected_pre(p.c.size());
-          kernel(p.args);
-          p.run_reference(reference, expected, expected_pre);
-          const auto scale = [&](int64_t) { return p.scale() + 9; };
+  const Fn reference = find_version<Fn>(name, Target::reference);
+  for (const Shape s : {Shape{5, 35, 20}, Shape{3, 5, 90}, Shape{20, 2, 90}, Shape{17, 1, 8}, Shape{30, 33, 270},
+                        Shape{3, 4, 0}, Shape{2, 2, 16500}})
+    for (auto activation :
+         {MatmulActivation::none, MatmulActivation::relu, MatmulActivation::gelu, MatmulActivation::gelu_tanh})
+      for (int options = 0; options < 16; options += s.K > 1000 ? 5 : 1) {
+        SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " activation "
+                                          << static_cast<int>(activation) << " options " << options);
+        Problem<In, Out> p(s, false, options % 3 == 0);
+        p.randomise();
+        p.args.activation = activation;
+        p.args.bias = options & 1 ? p.bias.data() : nullptr;
+        p.args.bias_m = options & 2 ? p.bias_m.data() : nullptr;
+        p.args.pre = options & 4 ? p.pre.data() : nullptr;
+        p.args.accumulate = options & 8;
+        GuardedBuffer<Out> expected(p.c.size()), expected_pre(p.c.size());
+        p.run_reference(reference, expected, expected_pre);
+        const auto scale = [&](int64_t) { return p.scale() + 9; };
+        for_each_fast_version<Fn>(name, [&](Fn kernel) {
+          p.run(kernel);
           expect_close(p.c, expected, 8, scale);
           expect_close(p.pre, expected_pre, 8, scale);
-        }
-  });
+        });
+      }
 }
 
 TEST(Matmul, Epilogue) { compare_epilogues<float, float>("matmul/float32"); }
@@ -185,7 +193,7 @@ TEST(Matmul, BatchesAndBroadcasts) {
           q.b_batch[0] = broadcast == 2 ? 0 : 3 * b, q.b_batch[1] = b;
           q.c_batch[0] = 3 * c, q.c_batch[1] = c;
           GuardedBuffer<float> expected(p.c.size()), expected_pre(p.c.size());
-          kernel(p.args);
+          p.run(kernel);
           p.run_reference(reference, expected, expected_pre);
           expect_same(p.c, expected);
         }
@@ -205,7 +213,7 @@ TEST(Matmul, InfinitiesAndNaN) {
         p.a[p.args.a_row + s.K - 1] = special;
         p.b[(s.K - 1) * p.args.b_row] = 0;
         GuardedBuffer<float> expected(p.c.size()), expected_pre(p.c.size());
-        kernel(p.args);
+        p.run(kernel);
         p.run_reference(reference, expected, expected_pre);
         expect_close(p.c, expected, 0);
       }
@@ -221,7 +229,7 @@ TEST(Matmul, OddStrides) {
       p.fill_whole();
       GuardedBuffer<float> expected(p.c.size()), expected_pre(p.c.size());
       const auto compare = [&] {
-        kernel(p.args);
+        p.run(kernel);
         p.run_reference(reference, expected, expected_pre);
         expect_same(p.c, expected);
       };

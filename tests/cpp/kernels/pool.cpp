@@ -92,15 +92,22 @@ TEST(Pool, Max) {
   compare_max<double>("float64");
 }
 
-// For a linear map from `in` to `out` elements; a sum has at most `terms` terms of magnitude 1.
+// For an averaging map from `in` to `out` elements that sums at most `terms` terms. Kernel and reference both add up
+// one after another in T, which errs by at most terms / 2 of their magnitudes each; each also rounds quotient and
+// result.
 template <class T, class Run>
-void compare_linear(const Run& run, const Run& reference, int64_t in, int64_t out, double terms, int misalign) {
-  GuardedBuffer<T> x(in, misalign), y(out, misalign), expected(out);
+void compare_averages(const Run& run, const Run& reference, int64_t in, int64_t out, int64_t terms, int misalign) {
+  GuardedBuffer<T> x(in, misalign), y(out, misalign), expected(out), magnitude(out);
   x.randomise(-1, 1);
   run(x.data(), y.data());
   reference(x.data(), expected.data());
-  expect_close(y, expected, 2 * terms + 4, [](int64_t) { return 1.0; });
+  for (T& v : x) v = std::abs(v);
+  reference(x.data(), magnitude.data());
+  expect_close(y, expected, static_cast<double>(terms) + 4,
+               [&](int64_t i) { return std::abs(as_double(magnitude[i])); });
 }
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T> void compare_avg(const char* dtype) {
   for (const bool backward : {false, true}) {
@@ -110,9 +117,12 @@ template <class T> void compare_avg(const char* dtype) {
         for (const PoolDivisor& d : {PoolDivisor{true, 0}, PoolDivisor{false, 0}, PoolDivisor{true, -7}}) {
           using Run = std::function<void(const T*, T*)>;
           const int64_t in = in_size(s), out = out_size(s);
-          compare_linear<T, Run>([&](const T* x, T* y) { kernel(x, y, &s, &d); },
-                                 [&](const T* x, T* y) { reference(x, y, &s, &d); }, backward ? out : in,
-                                 backward ? in : out, static_cast<double>(s.h.kernel * s.w.kernel), 1);
+          // An element lies in as many windows as strides fit into one.
+          const int64_t terms =
+              backward ? ceil_div(s.h.kernel, s.h.stride) * ceil_div(s.w.kernel, s.w.stride) : s.h.kernel * s.w.kernel;
+          compare_averages<T, Run>([&](const T* x, T* y) { kernel(x, y, &s, &d); },
+                                   [&](const T* x, T* y) { reference(x, y, &s, &d); }, backward ? out : in,
+                                   backward ? in : out, terms, 1);
         }
     });
   }
@@ -132,11 +142,11 @@ template <class T> void compare_adaptive(const char* dtype) {
           using Run = std::function<void(const T*, T*)>;
           const Pool2dShape s{2, {h, oh, 1, 1, 0, 1}, {w, ow, 1, 1, 0, 1}};
           const int64_t in = in_size(s), out = out_size(s);
-          // Of an average only its own size is at stake: its terms are divided by their number. Backward few tiles
-          // meet.
-          compare_linear<T, Run>([&](const T* x, T* y) { kernel(x, y, &s); },
-                                 [&](const T* x, T* y) { reference(x, y, &s); }, backward ? out : in,
-                                 backward ? in : out, static_cast<double>((h / oh + 2) * (w / ow + 2)), 0);
+          // The elements of a tile; backward, the tiles that meet in an element.
+          const int64_t terms = backward ? (oh / h + 2) * (ow / w + 2) : (h / oh + 2) * (w / ow + 2);
+          compare_averages<T, Run>([&](const T* x, T* y) { kernel(x, y, &s); },
+                                   [&](const T* x, T* y) { reference(x, y, &s); }, backward ? out : in,
+                                   backward ? in : out, terms, 0);
         }
     });
   }
