@@ -16,7 +16,7 @@ STUB = Path(__file__).resolve().parents[1] / "python" / "dlcore" / "_C.pyi"
 
 HEADER = '''"""Native core of dlcore. Written by tools/make_stub.py: edit the bindings in cpp/, not this file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dlcore.tensor import Tensor as _Tensor  # what every native function returns: see set_tensor_class

@@ -8,31 +8,34 @@ namespace {
 
 constexpr size_t kSmall = 16384;
 
-std::vector<Tensor> tensors_of(const py::sequence& items, const char* op) {
-  std::vector<Tensor> xs;
+// Not copies of the tensors: of many small ones that would cost more than joining them.
+using Parts = std::vector<const Tensor*>;
+
+Parts parts_of(const py::list& items, const char* op) {
+  Parts xs;
   xs.reserve(items.size());
   for (const py::handle item : items) {
     DL_CHECK_TYPE(is_tensor(item.ptr()), "[", op, "] expected tensors, got ", Py_TYPE(item.ptr())->tp_name,
                   " as input ", xs.size());
-    xs.push_back(unwrap(item.ptr()));
+    xs.push_back(&unwrap(item.ptr()));
   }
   return xs;
 }
 
-DType promoted_dtype(const std::vector<Tensor>& xs) {
-  DType dtype = xs[0].dtype();
-  for (const Tensor& x : xs) dtype = promote(dtype, x.dtype());
+DType promoted_dtype(const Parts& xs) {
+  DType dtype = xs[0]->dtype();
+  for (const Tensor* x : xs) dtype = promote(dtype, x->dtype());
   return dtype;
 }
 
-Tensor cat_tensors(const std::vector<Tensor>& xs, int64_t dim) {
+Tensor cat_tensors(const Parts& xs, int64_t dim) {
   DL_CHECK(!xs.empty(), "[cat] expected at least one tensor, got none");
-  const Tensor& first = xs[0];
+  const Tensor& first = *xs[0];
   DL_CHECK(first.ndim() > 0, "[cat] 0-dimensional tensors have no dimension to join along; use stack");
   const int axis = normalize_axis(dim, first.ndim(), first.shape(), "cat");
   Dims shape = first.shape();
   for (size_t i = 1; i < xs.size(); ++i) {
-    const Dims& other = xs[i].shape();
+    const Dims& other = xs[i]->shape();
     DL_CHECK(other.size() == shape.size(), "[cat] all tensors must have as many dimensions, got shapes ", first.shape(),
              " (input 0) and ", other, " (input ", i, ")");
     for (int d = 0; d < shape.size(); ++d)
@@ -45,7 +48,8 @@ Tensor cat_tensors(const std::vector<Tensor>& xs, int64_t dim) {
   int64_t outer = 1, start = 0;
   for (int d = 0; d < axis; ++d) outer *= shape[d];
   const size_t step = shape[axis] ? y.nbytes() / static_cast<size_t>(shape[axis]) : 0;  // where outer is 1
-  for (const Tensor& x : xs) {
+  for (const Tensor* part : xs) {
+    const Tensor& x = *part;
     const int64_t size = x.shape()[axis];
     // Many small parts: their copies must not cost more than they move.
     if (outer == 1 && x.nbytes() <= kSmall && x.dtype() == y.dtype() && x.is_contiguous()) {
@@ -58,18 +62,20 @@ Tensor cat_tensors(const std::vector<Tensor>& xs, int64_t dim) {
   return y;
 }
 
-Tensor stack_tensors(const std::vector<Tensor>& xs, int64_t dim) {
+Tensor stack_tensors(const Parts& xs, int64_t dim) {
   DL_CHECK(!xs.empty(), "[stack] expected at least one tensor, got none");
-  const Dims& shape = xs[0].shape();
+  const Dims& shape = xs[0]->shape();
   DL_CHECK_INDEX(-shape.size() - 1 <= dim && dim <= shape.size(), "[stack] dimension ", dim,
                  " is out of range for tensors of shape ", shape);
   const int64_t axis = dim < 0 ? dim + shape.size() + 1 : dim;
-  std::vector<Tensor> parts;
-  parts.reserve(xs.size());
+  std::vector<Tensor> views;
+  views.reserve(xs.size());
+  Parts parts;
   for (size_t i = 0; i < xs.size(); ++i) {
-    DL_CHECK(xs[i].shape() == shape, "[stack] all tensors must have one shape, got ", shape, " (input 0) and ",
-             xs[i].shape(), " (input ", i, ")");
-    parts.push_back(xs[i].unsqueeze(axis));
+    DL_CHECK(xs[i]->shape() == shape, "[stack] all tensors must have one shape, got ", shape, " (input 0) and ",
+             xs[i]->shape(), " (input ", i, ")");
+    views.push_back(xs[i]->unsqueeze(axis));
+    parts.push_back(&views.back());
   }
   return cat_tensors(parts, axis);
 }
@@ -104,11 +110,11 @@ Tensor pad(const Tensor& x, const Dims& before, const Dims& after, const Tensor&
 DL_BIND(join) {
   using namespace dl;
   m.def(
-      "cat", [](const py::sequence& xs, int64_t dim) { return cat_tensors(tensors_of(xs, "cat"), dim); }, py::arg("xs"),
+      "cat", [](const py::list& xs, int64_t dim) { return cat_tensors(parts_of(xs, "cat"), dim); }, py::arg("xs"),
       py::arg("dim"), "Tensors joined along a dimension they have.");
   m.def(
-      "stack", [](const py::sequence& xs, int64_t dim) { return stack_tensors(tensors_of(xs, "stack"), dim); },
-      py::arg("xs"), py::arg("dim"), "Tensors of one shape joined along a new dimension.");
+      "stack", [](const py::list& xs, int64_t dim) { return stack_tensors(parts_of(xs, "stack"), dim); }, py::arg("xs"),
+      py::arg("dim"), "Tensors of one shape joined along a new dimension.");
   m.def("pad", &pad, py::arg("x"), py::arg("before"), py::arg("after"), py::arg("value"),
         "x with elements added (negative: cut) at both ends of each dimension; value is a 0-d tensor.");
 }

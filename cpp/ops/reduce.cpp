@@ -288,7 +288,7 @@ Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
 DL_BIND(reduce) {
   using namespace dl;
   auto bind = [&](const char* name, Tensor (*f)(const Tensor&, const std::optional<Dims>&, bool), const char* doc) {
-    m.def(name, f, py::arg("x"), py::arg("dim"), py::arg("keepdim"), doc);
+    m.def(name, f, py::arg("x"), py::arg("dim") = py::none(), py::arg("keepdim") = false, doc);
   };
   bind("sum", &reduce<Sum>, "Sum over axes (None: all); integers and bool add up in int64.");
   bind("prod", &reduce<Prod>, "Product over axes; integers and bool multiply in int64.");

@@ -1,6 +1,6 @@
 """Native core of dlcore. Written by tools/make_stub.py: edit the bindings in cpp/, not this file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dlcore.tensor import Tensor as _Tensor  # what every native function returns: see set_tensor_class
@@ -135,10 +135,10 @@ def alias(x: Tensor) -> _Tensor:
 def all(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
     """Whether all elements over axes are not zero."""
 
-def amax(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Largest element over axes; NaN where there is one."""
 
-def amin(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def amin(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Smallest element over axes; NaN where there is one."""
 
 def any(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
@@ -191,7 +191,7 @@ def broadcast_shapes(a: int | Sequence[int], b: int | Sequence[int]) -> tuple[in
 def cast(x: Tensor, dtype: Any) -> _Tensor:
     """x converted to a dtype; x itself where nothing changes."""
 
-def cat(xs: Sequence, dim: int) -> _Tensor:
+def cat(xs: list, dim: int) -> _Tensor:
     """Tensors joined along a dimension they have."""
 
 def ceil(x: Any) -> _Tensor: ...
@@ -365,7 +365,7 @@ def logical_xor(a: Any, b: Any) -> _Tensor: ...
 
 def logical_xor_(self: Any, b: Any) -> Any: ...
 
-def logsumexp(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def logsumexp(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Logarithm of the sum of exponentials over axes."""
 
 def lt(a: Any, b: Any) -> _Tensor: ...
@@ -392,7 +392,7 @@ def maximum(a: Any, b: Any) -> _Tensor: ...
 
 def maximum_(self: Any, b: Any) -> Any: ...
 
-def mean(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def mean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Mean over axes."""
 
 def memory_stats() -> dict[str, int]:
@@ -416,10 +416,10 @@ def neg(x: Any) -> _Tensor: ...
 def nonzero(x: Tensor) -> _Tensor:
     """The indices of the elements that are not zero, one row each, in row-major order."""
 
-def norm1(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def norm1(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Sum of magnitudes over axes."""
 
-def norm2(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def norm2(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Root of the sum of squares over axes."""
 
 def num_threads() -> int:
@@ -435,7 +435,7 @@ def pow(a: Any, b: Any) -> _Tensor: ...
 
 def pow_(self: Any, b: Any) -> Any: ...
 
-def prod(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def prod(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Product over axes; integers and bool multiply in int64."""
 
 def promote_types(a: Any, b: Any) -> dtype:
@@ -521,6 +521,9 @@ def set_view_refresher(refresher: Any) -> None:
 def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool) -> None:
     """One step of SGD over many parameters, in place."""
 
+def shortcut(native: Callable, recorded: Callable, arity: int) -> Any:
+    """`recorded`, but for calls with `arity` positional arguments, all of them numbers or tensors that need no gradient: those go to `native`, and to `recorded` only if that raises TypeError."""
+
 def sigmoid(x: Any) -> _Tensor: ...
 
 def sigmoid_backward(a: Any, b: Any) -> _Tensor: ...
@@ -552,14 +555,14 @@ def sqrt(x: Any) -> _Tensor: ...
 def squeeze(x: Tensor, axis: int) -> _Tensor:
     """An axis of size one removed; a view."""
 
-def stack(xs: Sequence, dim: int) -> _Tensor:
+def stack(xs: list, dim: int) -> _Tensor:
     """Tensors of one shape joined along a new dimension."""
 
 def sub(a: Any, b: Any) -> _Tensor: ...
 
 def sub_(self: Any, b: Any) -> Any: ...
 
-def sum(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def sum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Sum over axes (None: all); integers and bool add up in int64."""
 
 def supported_targets() -> list[str]:

@@ -33,15 +33,15 @@ def next_sequence() -> int:
     return next(_sequence)
 
 
-def shortcut(native: Callable[..., Any]) -> Callable[[F], F]:
-    """Decorator: calls that have no gradient to record go straight to `native`, with the arguments that have no default.
+def shortcut(native: Callable[..., Any], arity: int | None = None) -> Callable[[F], F]:
+    """Decorator: calls with `arity` arguments (None: those without a default) and no gradient to record go to `native`.
 
     `native` gives what the function would give; where it raises TypeError the function is asked after all.
     """
 
     def decorate(function: F) -> F:
-        arity = function.__code__.co_argcount - len(function.__defaults__ or ())  # type: ignore[attr-defined]
-        return _C.shortcut(native, function, arity)
+        required = function.__code__.co_argcount - len(function.__defaults__ or ())
+        return _C.shortcut(native, function, required if arity is None else arity)
 
     return decorate
 

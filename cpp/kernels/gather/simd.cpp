@@ -41,6 +41,14 @@ template <class Visit> void visit_part(const int64_t* index, const GatherShape* 
 template <class Visit> void for_each(const int64_t* index, const GatherShape* s, bool cut_count, const Visit& visit) {
   const Runs inner(s->inner);
   const int64_t rows = size_of(inner.rows), step = rows * inner.n;
+  if (step == 1 && s->count < kElementsPerBlock) {  // along the last axis: a few elements of each row
+    parallel_for(size_of(s->outer), kElementsPerBlock / at_least_one(s->count), [&](int64_t begin, int64_t end) {
+      Walk o(s->outer, begin);
+      for (int64_t at = begin; at < end; ++at, o.next())
+        visit_part(index, s, inner, o.offset, at * s->count, 0, s->count, 1, 1, visit);
+    });
+    return;
+  }
   const int64_t pieces = (inner.n + kPiece - 1) / kPiece, piece = inner.n < kPiece ? inner.n : kPiece;
   const int64_t length = cut_count ? at_least_one(kElementsPerBlock / piece) : s->count;
   const int64_t lengths = (s->count + length - 1) / length;

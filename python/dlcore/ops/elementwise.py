@@ -278,6 +278,7 @@ def minimum(a: Any, b: Any) -> Tensor:
     return _Minimum.apply(value_of(a), value_of(b))
 
 
+@shortcut(_C.where, arity=3)
 def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     """`a` where the bool tensor `condition` is True, else `b`; all three broadcast.
 

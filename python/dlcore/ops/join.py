@@ -24,7 +24,7 @@ class _Cat(Function):
 
     @staticmethod
     def forward(ctx: Any, dim: int, *xs: Tensor) -> Tensor:
-        y = _C.cat(xs, dim)
+        y = _C.cat(list(xs), dim)
         ctx.dim, ctx.parts = dim, [(x.shape[dim], x.dtype) for x in xs]
         return y
 
@@ -40,7 +40,7 @@ class _Stack(Function):
     @staticmethod
     def forward(ctx: Any, dim: int, *xs: Tensor) -> Tensor:
         ctx.dim, ctx.dtypes = dim, [x.dtype for x in xs]
-        return _C.stack(xs, dim)
+        return _C.stack(list(xs), dim)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
@@ -92,13 +92,13 @@ def _in_dtypes(dxs: Sequence[Tensor], dtypes: Sequence[Any]) -> list[Tensor | No
     return [cast(dx, t) if t.is_floating_point else None for dx, t in zip(dxs, dtypes, strict=True)]
 
 
-def _sequence(xs: Any, op: str) -> Sequence[Tensor]:
+def _listed(xs: Any, op: str) -> list[Tensor]:
     if isinstance(xs, _C.Tensor) or not isinstance(xs, Sequence):
         raise TypeError(f"[{op}] expected a sequence of tensors, got {type(xs).__name__}")
-    return xs
+    return xs if isinstance(xs, list) else list(xs)
 
 
-def _records(xs: Sequence[Tensor]) -> bool:
+def _records(xs: list[Tensor]) -> bool:
     """Whether gradients are recorded; where not, thousands of small tensors are spared the way through `apply`."""
     return state.grad_enabled and any(isinstance(x, _C.Tensor) and x.requires_grad for x in xs)
 
@@ -111,7 +111,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         ValueError: no tensors, 0-dimensional ones, or sizes that do not match; names the input and the dimension.
     """
-    xs = _sequence(tensors, "cat")
+    xs = _listed(tensors, "cat")
     return _Cat.apply(dim, *xs) if _records(xs) else _C.cat(xs, dim)
 
 
@@ -120,7 +120,7 @@ concatenate = cat
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joins tensors of one shape along a new dimension `dim` (-1: the last of the result)."""
-    xs = _sequence(tensors, "stack")
+    xs = _listed(tensors, "stack")
     return _Stack.apply(dim, *xs) if _records(xs) else _C.stack(xs, dim)
 
 
@@ -164,13 +164,13 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """`cat` along dimension 1, or 0 for vectors; numbers count as vectors of one element."""
-    xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in _sequence(tensors, "hstack")]
+    xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in _listed(tensors, "hstack")]
     return cat(xs, 0 if xs and xs[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """`cat` along dimension 0; vectors count as rows."""
-    return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _sequence(tensors, "vstack")], 0)
+    return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _listed(tensors, "vstack")], 0)
 
 
 def pad(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:

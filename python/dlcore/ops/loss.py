@@ -74,6 +74,22 @@ def _differentiable_backward(
     return (ops.softmax(x, -1) * ops.sum(toward, -1, keepdim=True) - toward) * dloss
 
 
+class _Pick(Function):
+    """x[r, target[r]] for each row r."""
+
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
+        ctx.save(target, shape=x.shape)
+        return _C.view(_C.gather(x, 1, _C.view(target, (x.shape[0], 1))), (x.shape[0],))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        column = ops.unsqueeze(ctx.saved[0], 1)
+        return ops.scatter(ops.zeros(ctx.shape, dy.dtype), 1, column, ops.unsqueeze(dy, 1)), None
+
+
 def _reduce(loss: Tensor, reduction: str, op: str) -> Tensor:
     if reduction == "mean":
         return ops.mean(loss)
@@ -189,10 +205,10 @@ def nll_loss(
     flat = _C.checked_targets(flat, classes, ignore_index, "nll_loss")
     counted = ops.ne(flat, ignore_index)
     places = ops.where(counted, flat, 0)
-    weights = ops.ones((classes,), rows.dtype) if weight is None else ops.cast(weight, rows.dtype)
-    of_target = ops.where(counted, ops.gather(weights, 0, places), 0.0)
-    picked = ops.squeeze(ops.gather(rows, 1, ops.unsqueeze(places, 1)), 1)
-    loss = -ops.where(counted, picked, 0.0) * of_target
+    of_target = ops.cast(counted, rows.dtype)
+    if weight is not None:
+        of_target = of_target * ops.gather(ops.cast(weight, rows.dtype), 0, places)
+    loss = -ops.where(counted, _Pick.apply(rows, places), 0.0) * of_target
     if reduction == "mean":
         return ops.sum(loss) / ops.sum(of_target)
     return ops.sum(loss) if reduction == "sum" else ops.reshape(loss, target.shape)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlcore import _C, ops
-from dlcore.autograd import Function
+from dlcore.autograd import Function, shortcut
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -242,6 +242,7 @@ def _as_dtype(x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else ops.cast(x, dtype)
 
 
+@shortcut(_C.sum)
 def sum(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Sum over axes `dim` (an int or several; None or (): all); reduced axes stay with size 1 under `keepdim`.
 
@@ -255,6 +256,7 @@ def sum(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) ->
     return _Sum.apply(_as_dtype(x, dtype), dim, keepdim)
 
 
+@shortcut(_C.mean)
 def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Mean over axes `dim` (None: all). The mean of nothing is NaN.
 
@@ -264,6 +266,7 @@ def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -
     return _Mean.apply(_as_dtype(x, dtype), dim, keepdim)
 
 
+@shortcut(_C.prod)
 def prod(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Product over axes `dim` (None: all); 1 for nothing. Integers and bool multiply in int64.
 
@@ -289,6 +292,7 @@ def std(x: Tensor, dim: Dim = None, correction: float = 1, keepdim: bool = False
     return ops.sqrt(var(x, dim, correction, keepdim))
 
 
+@shortcut(_C.amax)
 def amax(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Largest element over axes `dim` (None: all); NaN where there is one. Equal elements share the gradient evenly.
 
@@ -298,6 +302,7 @@ def amax(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     return _Extreme.apply(x, dim, keepdim, True)
 
 
+@shortcut(_C.amin)
 def amin(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Smallest element over axes `dim` (None: all); as `amax`."""
     return _Extreme.apply(x, dim, keepdim, False)
