@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, and a crash at any moment leaves a whole one."""
 
 import errno
+import json
 import os
 import random
 import signal
@@ -165,17 +166,14 @@ def test_damage_is_found(tmp_path, name, damage):
     save(tmp_path / "c", 1)
     path = tmp_path / "c" / name
     data = bytearray(path.read_bytes())
-    if damage == "missing":
-        path.unlink()
-        with pytest.raises(FileNotFoundError, match=name):
-            io.load_checkpoint(tmp_path / "c")
-        return
     if damage == "truncated":
         del data[-4:]
     else:
         data[-4] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"{name}: (expected \d+ bytes|its content is not what was saved)"):
+    if damage == "missing":
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"{name}: (expected \d+ bytes|its content is not|the file is missing)"):
         io.load_checkpoint(tmp_path / "c")
 
 
@@ -185,7 +183,7 @@ def test_damage_is_found(tmp_path, name, damage):
         ("{", "not valid JSON"),
         ("[]", "not the state of a checkpoint"),
         ('{"files": {}, "format": 99}', "expected checkpoint format 1, got 99"),
-        ('{"files": {}, "format": 1}', "does not describe it"),
+        ('{"files": {}, "format": 1}', "its content is not what was saved: expected sha256 None"),
     ],
 )
 def test_a_damaged_state_is_named(tmp_path, text, message):
@@ -195,11 +193,30 @@ def test_a_damaged_state_is_named(tmp_path, text, message):
         io.load_checkpoint(tmp_path / "c")
 
 
-def test_a_state_that_points_to_missing_tensors(tmp_path):
+def test_a_changed_number_in_the_state_is_found(tmp_path):
     save(tmp_path / "c", 1)
     path = tmp_path / "c" / "state.json"
-    path.write_text(path.read_text().replace("optimizer.state.0.m", "optimizer.state.0.v"))
-    with pytest.raises(ValueError, match="the state of the optimizer is damaged"):
+    path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
+    for read in (io.load_checkpoint, io.read_checkpoint_state):
+        with pytest.raises(ValueError, match=r"state.json: its content is not what was saved: expected sha256"):
+            read(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("optimizer.state.0.m", "optimizer.state.0.v", "the state of the optimizer is damaged"),
+        ('"model.safetensors":', '"weights":', "model.safetensors: state.json does not describe it"),
+    ],
+)
+def test_a_state_that_points_to_nothing(tmp_path, old, new, message):
+    """Whoever makes up a state can make up its sum."""
+    save(tmp_path / "c", 1)
+    path = tmp_path / "c" / "state.json"
+    state = json.loads(path.read_text().replace(old, new))
+    del state["sha256"]
+    path.write_text(json.dumps({**state, "sha256": checkpoint_module._digest(state)}))
+    with pytest.raises(ValueError, match=message):
         io.load_checkpoint(tmp_path / "c")
 
 

@@ -9,35 +9,43 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dlcore.io.files import replacing, write_all
+
 __all__ = ["Log", "Progress", "plot_losses"]
 
 
 class Log:
-    """`log.jsonl`: one object a step. Opened at a step, it drops what an interrupted run wrote beyond it."""
+    """`log.jsonl`: one object a step. Opened after `done` steps, it drops what an interrupted run wrote beyond them."""
 
-    def __init__(self, path: Path, first_step: int) -> None:
-        kept = [line for line, record in _records(path) if record["step"] < first_step] if first_step else []
-        partial = path.with_suffix(".tmp")
-        partial.write_text("".join(kept))
-        os.replace(partial, path)
-        self._file = open(path, "a", buffering=1)
+    def __init__(self, path: Path, done: int) -> None:
+        kept = [json.dumps(record) + "\n" for record in _records(path) if record["step"] <= done] if done else []
+        with replacing(str(path)) as fd:
+            write_all(fd, "".join(kept).encode())
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     def write(self, **record: Any) -> None:
-        self._file.write(json.dumps(record) + "\n")
+        write_all(self._fd, (json.dumps(record) + "\n").encode())
+
+    def sync(self) -> None:
+        """Makes what was written durable: a checkpoint must not outlive the log of its steps."""
+        os.fsync(self._fd)
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._fd)
 
 
-def _records(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _records(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     out = []
-    for line in path.read_text().splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            out.append((line, json.loads(line)))
+            record = json.loads(line)
         except ValueError:  # the line that a kill cut short
             break
+        if not isinstance(record, dict) or not {"step", "loss"} <= record.keys():
+            raise ValueError(f"{path} is not the log of a run: {line[:60]!r} has no step and loss")
+        out.append(record)
     return out
 
 
@@ -91,7 +99,7 @@ def plot_losses(log: Path, png: Path) -> bool:
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    records = [record for _, record in _records(log)]
+    records = _records(log)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     steps, losses = [r["step"] for r in records], [r["loss"] for r in records]

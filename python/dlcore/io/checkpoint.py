@@ -93,6 +93,10 @@ def _write_tensors(folder: str, name: str, tensors: Mapping[str, Tensor], writte
     written[name] = {"length": length, "sha256": digest.hexdigest()}
 
 
+def _digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
 def _discard(folder: str, heir: str) -> None:
     """Removes what remains of a checkpoint; files that somebody else put there move to `heir`."""
     if not os.path.isdir(folder):
@@ -159,7 +163,8 @@ def save_checkpoint(
             _write_tensors(new, _MODEL, weights, written)
             _write_tensors(new, _REST, rest, written)
             with replacing(os.path.join(new, _STATE)) as fd:
-                write_all(fd, json.dumps({"format": _FORMAT, "files": written, **state}, indent=1).encode())
+                state = {"format": _FORMAT, "files": written, **state}
+                write_all(fd, json.dumps({**state, "sha256": _digest(state)}, indent=1).encode())
         except BaseException:
             _discard(new, heir)
             raise
@@ -188,6 +193,9 @@ def _read_state(folder: str) -> dict[str, Any]:
         raise _bad(path, "not the state of a checkpoint")
     if state.get("format") != _FORMAT:
         raise _bad(path, f"expected checkpoint format {_FORMAT}, got {state.get('format')!r}; a newer dlcore wrote it")
+    expected = state.pop("sha256", None)
+    if expected != _digest(state):
+        raise _bad(path, f"its content is not what was saved: expected sha256 {expected}, got {_digest(state)}")
     return state
 
 
@@ -195,6 +203,8 @@ def _check_file(folder: str, name: str, expected: Any) -> None:
     path = os.path.join(folder, name)
     if not isinstance(expected, dict):
         raise _bad(path, f"{_STATE} does not describe it")
+    if not os.path.isfile(path):
+        raise _bad(path, "the file is missing")
     length = os.stat(path).st_size
     if length != expected.get("length"):
         raise _bad(path, f"expected {expected.get('length')} bytes, got {length}")
