@@ -51,8 +51,9 @@ void bind_runtime(py::module_& m) {
   m.def("set_memory_limit", &set_memory_limit, py::arg("bytes"), "Limits the allocator; 0 lifts the limit.");
   m.def("empty_cache", &empty_cache, "Gives free blocks back to the system.");
   m.def("target", [] { return std::string(target_name(current_target())); }, "The instruction set in use.");
-  m.def("set_target", [](const std::string& name) { set_target(target_from_name(name.c_str())); }, py::arg("name"),
-        "Chooses among reference, baseline, avx2 and avx512.");
+  m.def(
+      "set_target", [](const std::string& name) { set_target(target_from_name(name.c_str())); }, py::arg("name"),
+      "Chooses among reference, baseline, avx2 and avx512.");
   m.def(
       "supported_targets",
       [] {
@@ -63,7 +64,11 @@ void bind_runtime(py::module_& m) {
       },
       "The targets that this CPU runs.");
   m.def("kernel_names", &kernel_names, "Names of all registered kernels.");
+#if defined(__clang__)
   m.attr("compiler") = __VERSION__;
+#else
+  m.attr("compiler") = "GCC " __VERSION__;
+#endif
   m.attr("version") = DLCORE_VERSION;
 }
 
@@ -71,13 +76,9 @@ void translate_errors() {
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);
-    } catch (const TypeError& e) {
-      PyErr_SetString(PyExc_TypeError, e.what());
-    } catch (const IndexError& e) {
+    } catch (const TypeError& e) { PyErr_SetString(PyExc_TypeError, e.what()); } catch (const IndexError& e) {
       PyErr_SetString(PyExc_IndexError, e.what());
-    } catch (const MemoryError& e) {
-      PyErr_SetString(PyExc_MemoryError, e.what());
-    } catch (const UnsupportedError& e) {
+    } catch (const MemoryError& e) { PyErr_SetString(PyExc_MemoryError, e.what()); } catch (const UnsupportedError& e) {
       PyErr_SetString(PyExc_NotImplementedError, e.what());
     }
   });

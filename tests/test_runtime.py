@@ -65,7 +65,12 @@ def test_more_than_two_to_the_31_elements():
     _C.copy_into(dl.tensor(7, dtype="uint8"), x[2**31 - 1 :])
     assert x.numpy()[-9:].tolist() == [7] * 9
     assert x.reshape(-1, 8)[-1].tolist() == [7] * 8
-    del x
+    x.fill_(1)
+    x[-1] = 9
+    y = x + 1
+    assert y[-2:].tolist() == [2, 10] and y[2**31].item() == 2
+    assert y.sum().item() == 2 * (2**31 + 8) + 8
+    del x, y
     dl.empty_cache()
 
 

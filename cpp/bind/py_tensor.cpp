@@ -10,12 +10,14 @@ namespace dl {
 namespace {
 
 PyTypeObject* tensor_class = &PyTensorType;  // what wrap() makes; Python registers its subclass
-PyObject* view_refresher = nullptr;           // gives a view the node that follows from its base's present one
+PyObject* view_refresher = nullptr;          // gives a view the node that follows from its base's present one
 
 PyTensor* self_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o); }
 
 PyObject* tensor_new(PyTypeObject* type, PyObject*, PyObject*) {
-  PyErr_Format(PyExc_TypeError, "%s objects are made by dlcore.tensor(data), zeros, from_numpy …, not by calling the class", type->tp_name);
+  PyErr_Format(PyExc_TypeError,
+               "%s objects are made by dlcore.tensor(data), zeros, from_numpy …, not by calling the class",
+               type->tp_name);
   return nullptr;
 }
 
@@ -53,18 +55,18 @@ void tensor_dealloc(PyObject* o) {
 template <class F> PyObject* guarded(F&& body) {
   try {
     return body();
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (const MemoryError& e) {
+  } catch (py::error_already_set& e) { e.restore(); } catch (const MemoryError& e) {
     PyErr_SetString(PyExc_MemoryError, e.what());
-  } catch (const std::exception& e) {
-    PyErr_SetString(PyExc_ValueError, e.what());
-  }
+  } catch (const std::exception& e) { PyErr_SetString(PyExc_ValueError, e.what()); }
   return nullptr;
 }
 
-PyObject* get_shape(PyObject* o, void*) { return guarded([&] { return dims_to_tuple(self_of(o)->tensor.shape()).release().ptr(); }); }
-PyObject* get_strides(PyObject* o, void*) { return guarded([&] { return dims_to_tuple(self_of(o)->tensor.strides()).release().ptr(); }); }
+PyObject* get_shape(PyObject* o, void*) {
+  return guarded([&] { return dims_to_tuple(self_of(o)->tensor.shape()).release().ptr(); });
+}
+PyObject* get_strides(PyObject* o, void*) {
+  return guarded([&] { return dims_to_tuple(self_of(o)->tensor.strides()).release().ptr(); });
+}
 PyObject* get_dtype(PyObject* o, void*) { return py::handle(dtype_object(self_of(o)->tensor.dtype())).inc_ref().ptr(); }
 PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLong(self_of(o)->tensor.ndim()); }
 PyObject* get_device(PyObject* o, void*) { return PyUnicode_FromString(name(self_of(o)->tensor.device())); }
@@ -101,6 +103,11 @@ PyObject* get_requires_grad(PyObject* o, void*) {
 int set_requires_grad(PyObject* o, PyObject* value, void*) {
   const int truth = value ? PyObject_IsTrue(value) : 0;
   if (truth < 0) return -1;
+  const DType dtype = self_of(o)->tensor.dtype();
+  if (truth && !is_floating(dtype)) {
+    PyErr_Format(PyExc_TypeError, "[requires_grad] only floating dtypes can require a gradient, got %s", name(dtype));
+    return -1;
+  }
   self_of(o)->requires_grad = static_cast<char>(truth);
   return 0;
 }
@@ -120,7 +127,9 @@ PyObject* method_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(self
 PyObject* method_is_contiguous(PyObject* o, PyObject*) { return PyBool_FromLong(self_of(o)->tensor.is_contiguous()); }
 PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.raw()); }
 PyObject* method_storage_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.storage().get()); }
-PyObject* method_storage_users(PyObject* o, PyObject*) { return PyLong_FromLong(self_of(o)->tensor.storage().use_count()); }
+PyObject* method_storage_users(PyObject* o, PyObject*) {
+  return PyLong_FromLong(self_of(o)->tensor.storage().use_count());
+}
 
 PyGetSetDef tensor_getset[] = {
     {"shape", get_shape, nullptr, "Sizes of the dimensions, as a tuple.", nullptr},
@@ -141,7 +150,8 @@ PyMemberDef tensor_members[] = {
     {"_hooks", T_OBJECT, offsetof(PyTensor, hooks), 0, "Gradient hooks of a leaf."},
     {"_index", T_INT, offsetof(PyTensor, index), 0, "Which output of its node this is."},
     {"_base", T_OBJECT, offsetof(PyTensor, base), READONLY, "The tensor that this one is a view of, or None."},
-    {"_history", T_UINT, offsetof(PyTensor, history), 0, "How often autograd recorded an in-place change of this tensor."},
+    {"_history", T_UINT, offsetof(PyTensor, history), 0,
+     "How often autograd recorded an in-place change of this tensor."},
     {nullptr, 0, 0, 0, nullptr}};
 
 PyMethodDef tensor_methods[] = {
@@ -149,7 +159,8 @@ PyMethodDef tensor_methods[] = {
     {"is_contiguous", method_is_contiguous, METH_NOARGS, "Whether the elements lie in row-major order without gaps."},
     {"data_ptr", method_data_ptr, METH_NOARGS, "The address of the first element."},
     {"_storage_ptr", method_storage_ptr, METH_NOARGS, "Identity of the storage: equal for views of the same memory."},
-    {"_set_base", method_set_base, METH_O, "Makes this tensor a view of another in autograd's eyes, if it shows the same memory."},
+    {"_set_base", method_set_base, METH_O,
+     "Makes this tensor a view of another in autograd's eyes, if it shows the same memory."},
     {"_storage_users", method_storage_users, METH_NOARGS, "How many tensors share the storage."},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -239,13 +250,15 @@ void bind_tensor_type(py::module_& m) {
       "set_tensor_class",
       [](py::type cls) {
         auto* type = reinterpret_cast<PyTypeObject*>(cls.ptr());
-        if (!PyType_IsSubtype(type, &PyTensorType)) throw TypeError("[set_tensor_class] expected a subclass of _C.Tensor");
+        if (!PyType_IsSubtype(type, &PyTensorType))
+          throw TypeError("[set_tensor_class] expected a subclass of _C.Tensor");
         cls.inc_ref();  // the class outlives every tensor
         tensor_class = type;
       },
       py::arg("cls"), "Sets the class that every native function returns.");
-  m.def("set_view_refresher", [](py::object refresher) { view_refresher = refresher.inc_ref().ptr(); }, py::arg("refresher"),
-        "Sets what is called with a view whose base has got a new history.");
+  m.def(
+      "set_view_refresher", [](py::object refresher) { view_refresher = refresher.inc_ref().ptr(); },
+      py::arg("refresher"), "Sets what is called with a view whose base has got a new history.");
 }
 
 }  // namespace dl

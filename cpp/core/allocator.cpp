@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -15,6 +16,8 @@ namespace dl {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+// By this much the cache may make the process larger than it ever had to be.
+constexpr size_t kSlack = size_t{1} << 30;
 
 // Block sizes are 64-byte steps up to 1 KiB, then quarters of a power of two: at most 25 % is wasted and
 // requests that differ a little still share blocks.
@@ -30,12 +33,18 @@ struct Heap {
   std::map<size_t, std::vector<void*>> free_blocks;
   MemoryStats stats;
 
-  void drop_cache() {
-    for (auto& [size, blocks] : free_blocks)
-      for (void* block : blocks) std::free(block);
-    free_blocks.clear();
-    stats.cached = 0;
+  // Gives blocks back, the largest first, until at most `most` bytes are cached.
+  void shrink_cache(size_t most) {
+    while (stats.cached > most) {
+      auto largest = std::prev(free_blocks.end());
+      for (; !largest->second.empty() && stats.cached > most; stats.cached -= largest->first) {
+        std::free(largest->second.back());
+        largest->second.pop_back();
+      }
+      if (largest->second.empty()) free_blocks.erase(largest);
+    }
   }
+  void drop_cache() { shrink_cache(0); }
 };
 
 // Never destroyed: tensors may outlive static destruction.
@@ -86,6 +95,8 @@ void* allocate(size_t bytes) {
   } else {
     // Cached blocks count against the limit too: what the process holds is what the limit is about.
     if (h.stats.limit && h.stats.live + h.stats.cached + size > h.stats.limit) h.drop_cache();
+    const size_t live = h.stats.live + size, most = std::max(h.stats.peak, live) + kSlack;
+    if (live + h.stats.cached > most) h.shrink_cache(most - live);
     data = from_system(size);
     if (!data) {
       h.drop_cache();

@@ -97,6 +97,9 @@ struct Input {
 };
 
 template <class T> bool fits(int64_t v) { return static_cast<int64_t>(static_cast<T>(v)) == v; }
+bool fits(int64_t v, DType t) {
+  return t == DType::uint8 ? fits<uint8_t>(v) : t == DType::int32 ? fits<int32_t>(v) : t == DType::int64;
+}
 
 Input input_of(const Operand& o, DType dtype, const char* op) {
   Input in;
@@ -184,9 +187,9 @@ DType compute_dtype(const BinaryOp& op, const Operand& a, const Operand& b) {
       // An integer tensor and a number that its dtype cannot hold still compare rightly.
       const Operand& number = a.is_number() ? a : b;
       const Operand& other = a.is_number() ? b : a;
-      if (number.is_number() && !other.is_number() && is_integral(other.tensor.dtype()))
-        return number.number == Operand::Number::real ? DType::float64 : DType::int64;
-      return t;
+      if (!number.is_number() || other.is_number() || !is_integral(other.tensor.dtype())) return t;
+      if (number.number == Operand::Number::real) return DType::float64;
+      return t != DType::boolean && fits(number.integer, t) ? t : DType::int64;
     }
     case BinaryRule::bitwise:
       DL_CHECK_TYPE(!is_floating(t), "[", op.name, "] expected integer or bool tensors, got ", t);

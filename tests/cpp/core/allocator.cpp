@@ -93,6 +93,21 @@ TEST(Allocator, TheLimitIsForWhatIsHeldNotOnlyForWhatIsLive) {
   set_memory_limit(0);
 }
 
+TEST(Allocator, TheCacheMakesTheProcessHardlyLargerThanItHadToBe) {
+  empty_cache();
+  reset_peak_memory();
+  constexpr size_t kGiB = size_t{1} << 30;  // never touched: address space alone
+  release(allocate(3 * kGiB), 3 * kGiB);
+  EXPECT_EQ(memory_stats().cached, 3 * kGiB);
+  void* p = allocate(2 * kGiB);  // with the cached block that would be 2 GiB over the peak
+  EXPECT_EQ(memory_stats().cached, 0u);
+  release(p, 2 * kGiB);
+  void* q = allocate(kGiB);
+  EXPECT_EQ(memory_stats().cached, 2 * kGiB);
+  release(q, kGiB);
+  empty_cache();
+}
+
 TEST(Allocator, RefusesASizeBeyondTheAddressSpace) {
   EXPECT_THROW(allocate((size_t{1} << 62) + 1), MemoryError);
   EXPECT_THROW(allocate(size_t{1} << 61), MemoryError);
