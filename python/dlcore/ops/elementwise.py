@@ -59,9 +59,9 @@ class _Binary(Function):
 
     def remember(self, a: Any, b: Any, keep_a: bool = False, keep_b: bool = False) -> None:
         self.kinds = [(t.shape, t.dtype) if isinstance(t, _C.Tensor) and t.requires_grad else None for t in (a, b)]
-        kept = (a if keep_a else None, b if keep_b else None)
+        kept: tuple[Any, Any] = (a if keep_a else None, b if keep_b else None)
         self.numbers = [None if isinstance(t, _C.Tensor) else (t,) for t in kept]
-        self.save(*(t for t in kept if isinstance(t, _C.Tensor)))
+        self.save(*(t for t, number in zip(kept, self.numbers, strict=True) if number is None))
 
     def recall(self) -> list[Any]:
         tensors = iter(self.saved)
@@ -75,6 +75,10 @@ class _Binary(Function):
 
 def _needs(x: Any) -> bool:
     return isinstance(x, _C.Tensor) and x.requires_grad
+
+
+def _is_floating(x: Any) -> bool:
+    return isinstance(x, _C.Tensor) and x.dtype.is_floating_point
 
 
 class _Add(_Binary):
@@ -258,11 +262,8 @@ def pow(a: Any, b: Any) -> Tensor:
         ValueError: integers to a negative power.
     """
     a, b = value_of(a), value_of(b)
-    if isinstance(a, _C.Tensor) and a.dtype.is_floating_point and isinstance(b, (int, float)):
-        if b == 2:
-            return ops.square(a)
-        if b == -1:
-            return ops.reciprocal(a)
+    if isinstance(b, (int, float)) and b in (2, -1) and _is_floating(a):
+        return ops.square(a) if b == 2 else ops.reciprocal(a)
     return _Pow.apply(a, b)
 
 
