@@ -15,7 +15,7 @@ struct PyTensor {
   PyObject* hooks;  // gradient hooks of a leaf or nullptr
   PyObject* base;   // the tensor this one is a view of, itself not a view; or nullptr
   PyObject* weakrefs;
-  int index;        // which output of `node` this is
+  int index;  // which output of `node` this is
   // How often autograd recorded an in-place change of this tensor; of a view: the base's count when the view's own
   // node was made. Where the two differ the node is out of date and is made anew when it is next asked for.
   unsigned history;
@@ -27,7 +27,7 @@ extern PyTypeObject PyTensorType;
 bool is_tensor(PyObject* object);
 PyObject* wrap(Tensor tensor);           // new reference to an instance of the registered class
 const Tensor& unwrap(PyObject* object);  // TypeError unless it is a tensor
-bool may_record(PyObject* tensor);        // false: certainly requires no gradient
+bool may_record(PyObject* tensor);       // false: certainly requires no gradient
 void bind_tensor_type(pybind11::module_& m);
 
 PyObject* dtype_object(DType t);  // borrowed: the one object that stands for this dtype
