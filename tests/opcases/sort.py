@@ -192,7 +192,7 @@ CASES = [
         + [
             Sample(small(17, dtype=t), return_inverse=i, return_counts=c)
             for t in ("int32", "bool")
-            for i, c in ((1, 0), (0, 1), (1, 1))
+            for i, c in ((True, False), (False, True), (True, True))
         ]
         + [Sample(np.array([[3, 1], [1, 2]]), return_inverse=True)],
         edges=[Sample((0,))],

@@ -2,8 +2,10 @@
 against PyTorch's in float64 on the same numbers, within the case's own tolerance."""
 
 import math
+import re
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +27,7 @@ from tests.parity.torch_side import NoCounterpart, counterpart, to_numpy, to_tor
 
 # Random numbers come from another generator: shapes and dtypes are compared, not values.
 RANDOM = set("rand randn normal rand_like randn_like randint randperm bernoulli multinomial dropout uniform".split())
+RANDOM_CASES = {"scaled_dot_product_attention:dropout"}
 
 # Operations of our own: no PyTorch function does this. The float64 reference of the opcase is their judge.
 OURS: dict[str, str] = {}
@@ -41,7 +44,34 @@ DIFFERENT = {
     "conv2d: (2, 0, 4, 4), (3, 0, 3, 3), (3,)": "a sum over no channels is the bias; PyTorch gives an empty result",
     "conv_transpose2d: (1, 0, 3, 3), (0, 2, 3, 3), (2,)": "as above; PyTorch refuses it",
     "arange: 3, 1": "an empty range, as in NumPy and Python; PyTorch refuses it",
+    "gelu:tanh: array(13,), 'tanh'": "the far negative tail is accurate; PyTorch rounds it to 0",
+    "searchsorted: array(3,), array(4,)": "NaN comes last, as in NumPy; PyTorch compares it as unordered",
+    "max_pool2d:indices: array(1, 5, 20), 2, 1": "of several NaN the first is meant; PyTorch gives the last",
+    "max_pool2d:indices: (1, 1, 1, 9), 2, 1, 1, 2": "a window outside of the input has no index; PyTorch makes one up",
+    "index_select:getitem: (4, 5, 6), Const(value=(0, slice(None, None, None), [1, 1, 0]))": "a number among arrays is "
+    "one of them, as in NumPy",
+    "cast:int32: array(8,), 'int32'": "out of range saturates, NaN is 0; in PyTorch both are undefined",
+    "cast:int32: array(10,), 'int32'": "as above",
+    "cast:int64: array(8,), 'int64'": "as above",
+    "cast:int64: array(10,), 'int64'": "as above",
+    "cast:uint8": "negative numbers saturate to 0; PyTorch wraps",
+    "add:in place in a view": "of a slice backwards, which PyTorch does not have",
+    "sub:in place in a view": "as above",
+    "mul:in place in a view": "as above",
+    "div:in place in a view": "as above",
+    "add:in place from a shifted view": "overlapping operands are read before they are written; PyTorch refuses them",
+    "sub:in place from a shifted view": "as above",
+    "mul:in place from a shifted view": "as above",
+    "div:in place from a shifted view": "as above",
 }
+
+# What PyTorch answers to samples that only we take.
+REFUSALS = re.compile(
+    "step must be greater than zero"  # slices backwards
+    "|expected weight to be at least 1 at dimension 0|non-empty 2D or 4D weight tensor expected"  # no channels
+    "|could not create a primitive descriptor for the deconvolution"
+    "|Function Scatter.*Backward0 returned an invalid gradient"  # more values than indices
+)
 
 # Differentiable here and not in PyTorch: differences are the judge of these gradients.
 NO_GRADIENT = {"remainder:number": "PyTorch has no derivative with respect to the divisor"}
@@ -54,6 +84,22 @@ def different(case, sample):
 COMPARED = [c for c in CASES if c.name.split(":")[0] not in OURS and c.name not in DIFFERENT]
 
 
+def is_random(case):
+    return case.name in RANDOM_CASES or case.name.split(":")[0] in RANDOM
+
+
+def compare_all(compare, calls):
+    compared = 0
+    for call in calls:
+        try:
+            compare(call)
+            compared += 1
+        except (RuntimeError, ValueError) as error:
+            if not REFUSALS.search(str(error)):
+                raise
+    assert compared, "PyTorch refused every sample"
+
+
 def run_torch(call, tensors):
     args, kwargs = call.rebuild(tensors)
     with warnings.catch_warnings():
@@ -63,10 +109,12 @@ def run_torch(call, tensors):
 
 @pytest.mark.parametrize("case", COMPARED, ids=lambda c: c.name)
 def test_values(case):
-    for dtype in [d for d in ("float32", "bfloat16") if d in case.dtypes] or case.dtypes:
-        for sample in (*some(case.samples, 12), *case.edges):
-            if not different(case, sample):
-                compare_values(Call(case, sample, dtype))
+    samples = [s for s in (*some(case.samples, 12), *case.edges) if not different(case, s)]
+    compare_all(compare_values, [Call(case, s, dtype) for dtype in dtypes_of(case) for s in samples])
+
+
+def dtypes_of(case):
+    return [d for d in ("float32", "bfloat16") if d in case.dtypes] or list(case.dtypes)
 
 
 def compare_values(call):
@@ -82,7 +130,7 @@ def compare_values(call):
         if isinstance(y, _C.Tensor):
             name = str(s.dtype).removeprefix("torch.")
             assert y.dtype.name == name, f"{where}: {y.dtype.name}, PyTorch gives {name}"
-        if call.case.name.split(":")[0] in RANDOM:
+        if is_random(call.case):
             continue
         if expected.dtype.kind in "biu":
             assert_equal(values, to_numpy(s), where)
@@ -90,18 +138,13 @@ def compare_values(call):
             assert_close(values, expected, m, call.case.eps.forward, y.dtype.name, where)
 
 
-DIFFERENTIABLE = [
-    c for c in COMPARED if c.gradient and c.name.split(":")[0] not in RANDOM and c.name not in NO_GRADIENT
-]
+DIFFERENTIABLE = [c for c in COMPARED if c.gradient and not is_random(c) and c.name not in NO_GRADIENT]
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)
 def test_gradients(case):
-    for dtype in [d for d in ("float32", "bfloat16") if d in case.dtypes] or case.dtypes:
-        for sample in some(case.samples, 6):
-            call = Call(case, sample, dtype)
-            if any(call.grads) and not different(case, sample):
-                compare_gradients(call)
+    calls = [Call(case, s, dtype) for dtype in dtypes_of(case) for s in some(case.samples, 6) if not different(case, s)]
+    compare_all(compare_gradients, [c for c in calls if any(c.grads)])
 
 
 def compare_gradients(call):
@@ -117,9 +160,13 @@ def compare_gradients(call):
         allow_unused=True,
     )
     for i, (g, e) in enumerate(zip(got, expected, strict=True)):
-        assert (g is None) == (e is None), f"{call}: gradient {i} is {'missing' if g is None else 'not in PyTorch'}"
+        if g is None and e is not None:  # a value written over: nothing flows, where PyTorch gives zeros
+            assert not e.any(), f"{call}: gradient {i} is missing"
+            continue
+        assert (g is None) == (e is None), f"{call}: gradient {i} is not in PyTorch"
         if g is not None and math.prod(g.shape):
             e = to_numpy(e)
+            e = np.where(np.abs(e) < 1e-12, 0, e)  # what rounding in float64 leaves of a zero
             assert_close(
                 exact64(g), e, scale_of(e), call.case.eps.backward, g.dtype.name, f"{call}, gradient {i}, PyTorch's"
             )
@@ -139,7 +186,7 @@ def test_every_exception_is_still_one():
 def disagrees(call):
     try:
         compare_values(call)
-    except (AssertionError, NoCounterpart, RuntimeError, TypeError):
+    except (AssertionError, NoCounterpart, RuntimeError, TypeError, ValueError):
         return True
     return False
 

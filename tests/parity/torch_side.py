@@ -32,11 +32,48 @@ def _linear(x: Any, w: Any, b: Any = None, activation: str | None = None) -> Any
     return F.gelu(y, approximate="tanh") if activation == "gelu_tanh" else getattr(F, activation)(y)
 
 
-def _attention(query: Any, key: Any, value: Any, *args: Any, causal_offset: int = 0, **kwargs: Any) -> Any:
+def _attention(
+    query: Any, key: Any, value: Any, *args: Any, causal_offset: int = 0, attn_mask: Any = None, **kwargs: Any
+) -> Any:
     if causal_offset:  # ours: keys that precede the first query, as with a cache
         assert kwargs.pop("is_causal") and not args
-        kwargs["attn_mask"] = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril(causal_offset)
-    return F.scaled_dot_product_attention(query, key, value, *args, **kwargs)
+        causal = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril(causal_offset)
+        attn_mask = causal if attn_mask is None else attn_mask + torch.where(causal, 0.0, -torch.inf)
+    return F.scaled_dot_product_attention(query, key, value, *args, attn_mask=attn_mask, **kwargs)
+
+
+def _from_front(index: Any, size: int) -> Any:
+    """Ours count negative indices from the end."""
+    return torch.where(index < 0, index + size, index)
+
+
+def _indexed(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any, dim: int, index: Any, *rest: Any, **kwargs: Any) -> Any:
+        return function(x, dim, _from_front(index.long(), x.shape[dim]), *rest, **kwargs)
+
+    return call
+
+
+def _sizes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """f(x, 2, 3) as f(x, (2, 3))."""
+    return lambda x, *sizes: function(x, sizes if isinstance(sizes[0], int) else tuple(sizes[0]))
+
+
+def _sort(x: Any, dim: int = -1, descending: bool = False) -> Any:
+    return torch.sort(x, dim=dim, descending=descending, stable=True)
+
+
+def _topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
+    """By a stable sort: PyTorch's own promises no order of equal elements."""
+    return [a if x.ndim == 0 else a.narrow(dim, 0, k) for a in _sort(x, dim, largest)]
+
+
+def _prod(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    if not isinstance(dim, (tuple, list)):
+        return torch.prod(x) if dim is None else torch.prod(x, dim, keepdim)
+    for axis in sorted((d % x.ndim for d in dim), reverse=True):
+        x = torch.prod(x, axis, keepdim)
+    return x if dim else torch.prod(x)
 
 
 # What PyTorch calls otherwise, offers only as a method, or lacks a fused form of.
@@ -45,13 +82,40 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "contiguous": torch.Tensor.contiguous,
     "view": torch.Tensor.view,
     "expand": torch.Tensor.expand,
+    "reshape": _sizes(torch.reshape),
+    "permute": _sizes(torch.permute),
+    "flip": lambda x, *dims: _sizes(torch.flip)(x, *dims or range(x.ndim)) if x.ndim else x,
+    "tile": _sizes(torch.tile),
     "sum_to": lambda x, shape: x.sum_to_size(shape),
+    "pad": lambda x, pad, value=0: F.pad(x, pad, value=value),
     "tensor": lambda data, dtype=None: torch.tensor(data, dtype=dtype),
     "dropout": F.dropout,
     "gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),
+    "layer_norm": lambda x, normalized_shape, *args, **kwargs: F.layer_norm(
+        x, (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape, *args, **kwargs
+    ),
     "linear": _linear,
+    "prod": _prod,
     "scaled_dot_product_attention": _attention,
+    "gather": _indexed(torch.gather),
+    "scatter": _indexed(
+        lambda x, dim, i, src: torch.scatter(
+            x, dim, i, torch.as_tensor(src, dtype=x.dtype).expand(i.shape) if np.ndim(src) == 0 else src
+        )
+    ),
+    "scatter_add": _indexed(torch.scatter_add),
+    "index_select": _indexed(torch.index_select),
+    "index_add": _indexed(torch.index_add),
+    "take_along_dim": lambda x, index, dim: torch.take_along_dim(x, _from_front(index.long(), x.shape[dim]), dim),
+    "sort": _sort,
+    "argsort": lambda *args, **kwargs: _sort(*args, **kwargs).indices,
+    "topk": _topk,
+    "unique": lambda x, return_inverse=False, return_counts=False: torch.unique(
+        x, return_inverse=return_inverse, return_counts=return_counts
+    ),
 }
+
+_SHORTCUT = type(dl.add)
 
 
 class NoCounterpart(Exception):
@@ -85,18 +149,21 @@ def counterpart(name: str) -> Callable[..., Any]:
     return call
 
 
-def translated(value: Any) -> Any:
+def translated(value: Any, within: frozenset[Any] = frozenset()) -> Any:
     """The case's function with dlcore replaced by torch, also where it was captured by a closure."""
     if value is dl:
         return _Torch()
     if isinstance(value, _C.dtype):
         return DTYPES[value.name]
-    if not isinstance(value, types.FunctionType):
+    if isinstance(value, _SHORTCUT):
+        value = value.__wrapped__
+    if not isinstance(value, types.FunctionType) or value in within:
         return value
+    within |= {value}
     if (value.__module__ or "").startswith("dlcore"):
         return counterpart(value.__name__)
-    names = {k: translated(v) for k, v in value.__globals__.items() if k in value.__code__.co_names}
-    cells = tuple(types.CellType(translated(c.cell_contents)) for c in value.__closure__ or ())
+    names = {k: translated(v, within) for k, v in value.__globals__.items() if k in value.__code__.co_names}
+    cells = tuple(types.CellType(translated(c.cell_contents, within)) for c in value.__closure__ or ())
     made = types.FunctionType(
         value.__code__, {**value.__globals__, **names}, value.__name__, value.__defaults__, cells or None
     )
