@@ -102,7 +102,8 @@ class Pool {
   }
 
  private:
-  // ~20 µs of spinning bridges the gap between the ops of a training step without a trip through the kernel.
+  // 30 to 100 µs of spinning, by the length of the CPU's pause: that bridges the gap between the operations of a
+  // training step without a trip through the kernel.
   static constexpr int kSpins = 2000;
 
   void work() {
