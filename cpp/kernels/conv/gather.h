@@ -13,8 +13,6 @@
 namespace dl {
 namespace {
 
-DL_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
-
 // One direction, rows or columns.
 struct Axis {
   int64_t in;            // size of the plane that is read

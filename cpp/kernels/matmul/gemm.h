@@ -19,6 +19,7 @@ constexpr int64_t kRowsAhead = 8;    // how far the rows of a B that is read in 
 constexpr int64_t kTiny = 32;
 constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
 constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
+constexpr int64_t kBlockBytes = 3 << 17;  // and bytes, of an operand that is read for a few multiply-adds each
 
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
 template <class T> constexpr int64_t kPanelRows =
@@ -63,6 +64,10 @@ template <class In, class T> Plan plan_for(const MatmulArgs<In, T>& p, int64_t b
   // have to pack B anew: that reads A once only.
   const int64_t slab = min_of(p.M, 1 << 20) * min_of(p.N, 1 << 20), most = 16;
   int64_t want = p.K >= most * kBlockWork / slab ? most : slab * p.K / kBlockWork;
+  if (p.M <= kFewRows || p.N <= kFewRows) {  // what takes time is to read the other side
+    const int64_t bytes = min_of(p.K, 1 << 20) * max_of(min_of(p.M, 1 << 20), min_of(p.N, 1 << 20)) * sizeof(In);
+    want = max_of(want, min_of(most, bytes / kBlockBytes));
+  }
   want = ceil_div(want, batch);  // 0 for next to no work
   if (want < 1) want = 1;
   const bool cut_rows = plan.b != Operand::packed || plan.few_cols;
@@ -177,7 +182,8 @@ void dot_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t
 template <class In, class T> void multiply_items(const MatmulArgs<In, T>& args, const Plan& plan, int64_t batch) {
   const int64_t blocks = plan.row_blocks * plan.col_blocks;
   const int64_t area = plan.rows * plan.cols;
-  const int64_t grain = args.K >= kBlockWork / area ? 1 : kBlockWork / (area * args.K + 64) + 1;
+  const bool small = plan.row_blocks * plan.col_blocks == 1 && args.K < kBlockWork / area;  // several items a block
+  const int64_t grain = small ? kBlockWork / (area * args.K + 64) + 1 : 1;
   parallel_for(batch * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const MatmulArgs<In, T> p = batch_item(args, t / blocks);

@@ -37,10 +37,10 @@ template <class In, class Out> using matmul_fn = void (*)(const MatmulArgs<In, O
 
 // Shapes decide how a product is cut, on every instruction set alike.
 //
-// From kMatmulSharedRows rows on, B is packed once for all blocks of C, at most kMatmulPackedDepth x
-// kMatmulPackedCols at a time (16 MiB of float32: stays in the outer cache, and is far more than it costs to wait for
-// the other threads).
-constexpr int64_t kMatmulSharedRows = 128;
+// From kMatmulSharedRows rows on, more than one block of rows, B is packed once for all blocks of C, at most
+// kMatmulPackedDepth x kMatmulPackedCols at a time (16 MiB of float32: stays in the outer cache, and is far more than
+// it costs to wait for the other threads).
+constexpr int64_t kMatmulSharedRows = 169;
 constexpr int64_t kMatmulPackedCols = 4096;
 constexpr int64_t kMatmulPackedSize = int64_t{4} << 20;
 // A small C over a long K is cut along K, so that there is work for every thread; the parts are added in order.
@@ -64,7 +64,7 @@ static inline int64_t matmul_packed_depth(int64_t N, int64_t K) {
   return K < depth ? K : depth;
 }
 
-// Worth two rounds through the thread pool: C has three blocks of rows or more, and a batch gives too few blocks.
+// Worth two rounds through the thread pool: C has several blocks of rows, and a batch gives too few blocks.
 static inline bool matmul_shares_b(int64_t M, int64_t N, int64_t K, int64_t batch) {
   return M >= kMatmulSharedRows && N * K >= (batch == 1 ? 128 * 128 : 256 * 256);
 }

@@ -6,6 +6,7 @@ namespace dl {
 namespace {
 
 DL_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+DL_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 DL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 DL_INLINE void widen(const float* x, float* y) { *y = *x; }

@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
-from dlcore.autograd import Function
+from dlcore.autograd import Function, shortcut
 from dlcore.ops.activation import _GeluBackward, _GeluTanhBackward, _ReluBackward
 from dlcore.ops.copy import cast
 from dlcore.ops.shape import expand, permute, reshape, sum_to, transpose, unsqueeze
@@ -111,6 +111,7 @@ def _check_dims(op: str, x: Tensor, ndim: int, what: str) -> None:
         raise ValueError(f"[{op}] expected {what} of {ndim} dimension{'s' if ndim > 1 else ''}, got shape {x.shape}")
 
 
+@shortcut(_C.matmul)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product ``a @ b``, NumPy's rules.
 
@@ -303,6 +304,7 @@ class MatmulMethods:
     dot = dot
     outer = outer
 
+    @shortcut(_C.matmul)
     def __matmul__(self: Any, other: Any) -> Any:
         is_tensor = isinstance(other, _C.Tensor)
         return matmul(self, other) if is_tensor else NotImplemented
