@@ -188,7 +188,9 @@ PyTypeObject PyTensorType = [] {
   return type;
 }();
 
-bool is_tensor(PyObject* object) { return PyObject_TypeCheck(object, &PyTensorType); }
+bool is_tensor(PyObject* object) {
+  return Py_IS_TYPE(object, tensor_class) || PyObject_TypeCheck(object, &PyTensorType);
+}
 
 bool may_record(PyObject* tensor) {
   const PyTensor* self = self_of(tensor);

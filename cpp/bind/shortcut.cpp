@@ -114,6 +114,14 @@ py::object shortcut(py::function native, py::function recorded, Py_ssize_t arity
 
 void bind_shortcut(py::module_& m) {
   if (PyType_Ready(&ShortcutType) < 0) throw py::error_already_set();
+  m.def(
+      "any_may_record",
+      [](const py::list& items) {
+        for (const py::handle item : items)
+          if (is_tensor(item.ptr()) && may_record(item.ptr())) return true;
+        return false;
+      },
+      py::arg("items"), "False if certainly no tensor of a list requires a gradient.");
   m.def("shortcut", &shortcut, py::arg("native"), py::arg("recorded"), py::arg("arity"),
         "`recorded`, but for calls with `arity` positional arguments, all of them numbers or tensors that need no "
         "gradient: those go to `native`, and to `recorded` only if that raises TypeError.");

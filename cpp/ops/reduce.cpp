@@ -223,6 +223,18 @@ Tensor logsumexp(const Tensor& x, const std::optional<Dims>& dims, bool keepdim)
   return y;
 }
 
+// Of all elements, what the first few decide is not read to the end.
+template <class Op, bool kDecisive> Tensor truth(const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
+  if (!dim && x.is_contiguous()) {
+    const Tensor flat = x.view_as_shape({x.numel()});
+    for (int64_t look = 4096; look <= 1 << 18 && 4 * look < x.numel(); look *= 64) {
+      const Tensor found = reduce<Op>(cast(flat.slice(0, 0, look, 1), DType::boolean), std::nullopt, false);
+      if (*found.data<bool>() == kDecisive) return keepdim ? found.view_as_shape(Dims(x.ndim(), 1)) : found;
+    }
+  }
+  return reduce<Op>(cast(x, DType::boolean), dim, keepdim);
+}
+
 // (values, indices) of the largest or smallest element along one axis.
 template <bool kMax>
 std::pair<Tensor, Tensor> extreme_along(const Tensor& x, int64_t dim, bool keepdim, const char* op) {
@@ -298,18 +310,8 @@ DL_BIND(reduce) {
   bind("norm1", &reduce<Norm1>, "Sum of magnitudes over axes.");
   bind("norm2", &reduce<Norm2>, "Root of the sum of squares over axes.");
   bind("logsumexp", &logsumexp, "Logarithm of the sum of exponentials over axes.");
-  m.def(
-      "any",
-      [](const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
-        return reduce<Any>(cast(x, DType::boolean), dim, keepdim);
-      },
-      py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Whether any element over axes is not zero.");
-  m.def(
-      "all",
-      [](const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
-        return reduce<All>(cast(x, DType::boolean), dim, keepdim);
-      },
-      py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Whether all elements over axes are not zero.");
+  bind("any", &truth<Any, true>, "Whether any element over axes is not zero.");
+  bind("all", &truth<All, false>, "Whether all elements over axes are not zero.");
   m.def("var", &var, py::arg("x"), py::arg("dim"), py::arg("correction"), py::arg("keepdim"), "Variance over axes.");
   m.def(
       "max_along",

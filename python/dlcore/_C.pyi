@@ -132,7 +132,7 @@ def add_(self: Any, b: Any) -> Any: ...
 def alias(x: Tensor) -> _Tensor:
     """Another tensor object over the same memory, without history."""
 
-def all(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def all(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Whether all elements over axes are not zero."""
 
 def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
@@ -141,8 +141,11 @@ def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
 def amin(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Smallest element over axes; NaN where there is one."""
 
-def any(x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> _Tensor:
+def any(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> _Tensor:
     """Whether any element over axes is not zero."""
+
+def any_may_record(items: list) -> bool:
+    """False if certainly no tensor of a list requires a gradient."""
 
 def argmax(x: Tensor, dim: int | None, keepdim: bool) -> _Tensor:
     """Index of the largest element; None: in the flattened tensor."""

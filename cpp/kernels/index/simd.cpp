@@ -92,7 +92,11 @@ template <class T, class Body> void for_each_piece(T* x, const T* y, const Index
 template <class T> void index_write(T* x, const int64_t* offsets, const T* y, const IndexShape* s) {
   for_each_piece(x, y, s, [&](T* to, const T* from, int64_t step, int64_t n, int64_t stride) {
     if (n == 1) {
-      for (int64_t b = 0; b < s->count; ++b) to[offsets[b]] = from[b * step];
+      constexpr int64_t kAhead = 16;
+      for (int64_t b = 0; b < s->count; ++b) {
+        __builtin_prefetch(to + offsets[b + kAhead < s->count ? b + kAhead : b], 1);
+        to[offsets[b]] = from[b * step];
+      }
     } else if (stride == 1) {
       for (int64_t b = 0; b < s->count; ++b)
         std::memcpy(to + offsets[b], from + b * step, static_cast<size_t>(n) * sizeof(T));

@@ -83,6 +83,25 @@ void best_rows(const T* x, int64_t row, int64_t rows, int64_t inner, int64_t wid
   }
 }
 
+// The same for few columns: V rows side by side are one row of V times as many.
+template <bool kMax, class T>
+void best_rows_narrow(const T* x, int64_t row, int64_t rows, int64_t inner, int32_t* place) {
+  alignas(64) int32_t group[kStrip];
+  const int64_t groups = rows / V, width = inner * V;
+  best_rows<kMax>(x + row * inner, 0, groups, width, width, group);
+  for (int64_t c = 0; c < inner; ++c) {
+    int64_t best = row + group[c] * V;
+    const auto consider = [&](int64_t r) {
+      const float a = value_of(x[r * inner + c]), b = value_of(x[best * inner + c]);
+      const bool equal = a == b || (a != a && b != b);
+      if (better<kMax>(a, b) || (equal && r < best)) best = r;
+    };
+    for (int64_t q = 1; q < V; ++q) consider(row + group[q * inner + c] * V + q);
+    for (int64_t r = row + groups * V; r < row + rows; ++r) consider(r);
+    place[c] = static_cast<int32_t>(best);
+  }
+}
+
 template <bool kMax, class T>
 void along_columns(const T* x, T* value, int64_t* index, int64_t outer, int64_t n, int64_t inner, int64_t* workspace) {
   const ReducePlan plan = plan_reduce(n, inner);
@@ -94,7 +113,9 @@ void along_columns(const T* x, T* value, int64_t* index, int64_t outer, int64_t 
                  for (int64_t u = begin; u < end; ++u) {
                    const int64_t o = u / units, chunk = u % units / strips, first = u % strips * kStrip;
                    const int64_t row = chunk * plan.length, width = smaller(kStrip, inner - first);
-                   best_rows<kMax>(x + o * n * inner + first, row, smaller(plan.length, n - row), inner, width, place);
+                   const int64_t rows = smaller(plan.length, n - row);
+                   if (inner < V && rows >= 4 * V) best_rows_narrow<kMax>(x + o * n * inner, row, rows, inner, place);
+                   else best_rows<kMax>(x + o * n * inner + first, row, rows, inner, width, place);
                    int64_t* to = places + (o * plan.chunks + chunk) * inner + first;
                    for (int64_t c = 0; c < width; ++c) to[c] = place[c];
                  }

@@ -100,7 +100,7 @@ def _listed(xs: Any, op: str) -> list[Tensor]:
 
 def _records(xs: list[Tensor]) -> bool:
     """Whether gradients are recorded; where not, thousands of small tensors are spared the way through `apply`."""
-    return state.grad_enabled and any(isinstance(x, _C.Tensor) and x.requires_grad for x in xs)
+    return state.grad_enabled and _C.any_may_record(xs)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -56,7 +56,7 @@ def differentiable(
     of_input: Callable[[Tensor, Tensor], Tensor] | None = None,
     of_output: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]:
-    """Makes a function of one tensor, which calls a kernel, differentiable.
+    """Makes a function of one tensor, which calls the kernel `_C` has under its name, differentiable.
 
     Args:
         of_input: (x, dy) -> dx in differentiable functions; x is kept for it.
@@ -86,7 +86,7 @@ def differentiable(
         def function(x: Tensor) -> Tensor:
             return node.apply(x)  # type: ignore[attr-defined]
 
-        return shortcut(kernel)(function)
+        return shortcut(getattr(_C, kernel.__name__))(function)
 
     return decorate
 
