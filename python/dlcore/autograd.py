@@ -96,7 +96,7 @@ class Function:
                     f"place afterwards (version {t._version}, expected {version}); use an operation that returns a new "
                     "tensor"
                 )
-            if index >= 0 and state.grad_enabled:  # an output of this very node: give it its history back
+            if index >= 0 and state.grad_enabled and t.dtype in _FLOATING:  # an output of this very node, as such
                 t = _C.alias(t)
                 t._node, t._index, t.requires_grad = self, index, True
             out.append(t)
