@@ -12,8 +12,9 @@ import numpy as np
 
 __all__ = ["Alphabet", "read_corpus"]
 
-# Directories of a Python installation that are not the library's own source.
+# Directories of a Python installation that are not the library's own source, or tables and prose more than source.
 _FOREIGN = {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "ensurepip"}
+_FOREIGN |= {"encodings", "pydoc_data"}
 
 
 class Alphabet:

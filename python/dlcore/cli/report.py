@@ -107,8 +107,8 @@ def plot_losses(log: Path, png: Path) -> bool:
     axes.plot(steps, _smoothed(losses), color="tab:blue", label="training, running mean")
     measured = [(r["step"], r["val_loss"]) for r in records if "val_loss" in r]
     if measured:
-        axes.plot(*zip(*measured, strict=True), "o-", color="tab:orange", markersize=4, label="validation")
-        axes.annotate(f"{measured[-1][1]:.3f}", measured[-1], textcoords="offset points", xytext=(0, 8), ha="center")
+        label = f"validation, at the end {measured[-1][1]:.3f}"
+        axes.plot(*zip(*measured, strict=True), "o-", color="tab:orange", markersize=4, label=label)
     axes.set(xlabel="step", ylabel="cross-entropy (nats per token)", title="Loss while training")
     axes.grid(alpha=0.3)
     axes.legend()
@@ -116,8 +116,9 @@ def plot_losses(log: Path, png: Path) -> bool:
     return True
 
 
-def _smoothed(values: list[float], keep: float = 0.95) -> list[float]:
-    """An exponential running mean, corrected for its start."""
+def _smoothed(values: list[float]) -> list[float]:
+    """An exponential running mean over a sixtieth of the curve, corrected for its start."""
+    keep = 1 - 1 / max(20, len(values) / 60)
     mean, weight, out = 0.0, 0.0, []
     for v in values:
         mean = keep * mean + (1 - keep) * v

@@ -104,7 +104,8 @@ def run(options: argparse.Namespace) -> int:
         f"log: {out / 'log.jsonl'}"
         + (f", curve: {out / 'loss.png'}" if drawn else ' (install the extra "plot" for a curve)')
     )
-    print(f'checkpoint: {trainer.checkpoint}\nlet it write:\n  dlcore generate {out} --prompt "def "')
+    prompt = ' --prompt "def "' if options.data is None else ""
+    print(f"checkpoint: {trainer.checkpoint}\nlet it write:\n  dlcore generate {out}{prompt}")
     return 0
 
 
@@ -159,4 +160,4 @@ def _train(trainer: Trainer, log: Log, interrupt: _Interrupt) -> float | None:
 def _indented(text: str) -> str:
     """A sample for the terminal, which an untrained model's control characters must not reach."""
     shown = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return "\n".join("    " + line for line in shown.split("\n"))
+    return "\n".join("    " + line.rstrip() for line in shown.split("\n"))

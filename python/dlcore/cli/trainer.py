@@ -28,10 +28,10 @@ DEFAULTS = {
     "layers": 4,
     "heads": 4,
     "width": 128,
-    "context": 128,
-    "batch": 12,
-    "steps": 1000,
-    "lr": 1e-3,
+    "context": 64,
+    "batch": 8,
+    "steps": 3000,
+    "lr": "0.5 / width",  # near what GPT-2 (768 wide) and nanoGPT's small models are trained with
     "dropout": 0.0,
     "seed": 1337,
 }
@@ -83,7 +83,7 @@ class Trainer:
         kept = self._load() if options.resume else None
         for name, value in DEFAULTS.items():
             if getattr(options, name) is None:
-                setattr(options, name, value)
+                setattr(options, name, 0.5 / max(options.width, 1) if name == "lr" else value)
         _check(options)
 
         text, self.corpus_label = read_corpus(options.data, Path(options.out))
@@ -225,20 +225,22 @@ class Trainer:
         )
 
     def sample(self, length: int) -> str:
-        """Text that the model writes after a line break, from a generator of its own: training is not disturbed."""
+        """Text that the model writes on a new line, or a function where the text is Python.
+
+        From a generator of its own, so that training is not disturbed.
+        """
         generator = dlcore.Generator(self.options.seed + self.step)
         decoder = self.alphabet.decoder()
-        start = (
-            "\n" if self.alphabet.level == "byte" or "\n" in self.alphabet.characters else self.alphabet.characters[0]
-        )
-        prompt = self.alphabet.encode(start.encode())
-        self.model.eval()
+        start = "def " if self.options.data is None else ""
+        if self.alphabet.level == "byte" or "\n" in self.alphabet.characters:
+            prompt = "\n" + start
+        else:
+            prompt = self.alphabet.characters[0]
+        # No top-p: inside of a long indentation it would leave nothing but more spaces.
         tokens = self.model.generate(
-            prompt.tolist(), max_new_tokens=length, temperature=0.8, top_p=0.95, generator=generator
+            self.alphabet.encode(prompt.encode()).tolist(), length, temperature=0.8, generator=generator
         )
-        text = "".join(decoder.decode(t) for t in tokens)
-        self.model.train()
-        return text
+        return start + "".join(decoder.decode(t) for t in tokens) + decoder.finish()
 
 
 def _characters(text: bytes) -> str:
