@@ -98,9 +98,11 @@ void copy_all(const Vec* x, Vec* y, size_t n, long repeats) {
 
 struct Level {
   const char* name;
-  size_t bytes;  // of one thread's data: half of what the level holds for it
+  size_t bytes;  // of one thread's data
 };
 
+// Three quarters of what the inner caches hold; then growing amounts, since how much of a shared outer cache is ours no
+// system call tells.
 std::vector<Level> levels(int threads) {
   const auto size = [](int key, size_t usual) {
     const long found = sysconf(key);
@@ -108,15 +110,16 @@ std::vector<Level> levels(int threads) {
   };
 #if defined(_SC_LEVEL1_DCACHE_SIZE)
   const size_t l1 = size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), l2 = size(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
-  const size_t l3 = size(_SC_LEVEL3_CACHE_SIZE, 16 << 20);
 #else
-  const size_t l1 = 32 << 10, l2 = 512 << 10, l3 = 16 << 20;
+  const size_t l1 = 32 << 10, l2 = 512 << 10;
 #endif
-  // A shared outer cache of a virtual machine is seldom all ours: 32 MiB of it at most.
-  return {{"l1", l1 / 2},
-          {"l2", l2 / 2},
-          {"l3", std::min<size_t>(l3, 32 << 20) / 2 / threads},
-          {"dram", (256u << 20) / threads}};
+  const size_t share = static_cast<size_t>(threads);
+  return {{"L1", l1 * 3 / 4},
+          {"L2", l2 * 3 / 4},
+          {"16M", (size_t{16} << 20) / share},
+          {"64M", (size_t{64} << 20) / share},
+          {"256M", (size_t{256} << 20) / share},
+          {"1G", (size_t{1} << 30) / share}};
 }
 
 }  // namespace
@@ -140,7 +143,7 @@ int main(int argc, char** argv) {
     const double read = shortest(threads, 4, [&](int t) { read_all(data[t], n, repeats); });
     const double copy = shortest(threads, 4, [&](int t) { copy_all(data[t], data[t] + n / 2, n / 2, repeats); });
     std::printf(", \"%s_bytes\": %zu, \"%s_read_gbs\": %.1f, \"%s_copy_gbs\": %.1f", level.name,
-                2 * level.bytes * threads, level.name, moved / read, level.name, moved / copy);
+                level.bytes * static_cast<size_t>(threads), level.name, moved / read, level.name, moved / copy);
   }
   std::printf("}\n");
   return 0;

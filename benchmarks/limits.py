@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().with_suffix(".cpp")
-LEVELS = ("l1", "l2", "l3", "dram")
+LEVELS = ("L1", "L2", "16M", "64M", "256M", "1G")
 
 
 def compiler() -> list[str]:
@@ -19,7 +19,7 @@ def compiler() -> list[str]:
 
 
 def measure_limits(threads: int) -> dict[str, float]:
-    """`fma_gflops`, and for each of LEVELS `_bytes`, `_read_gbs` and `_copy_gbs`. Takes a few seconds."""
+    """`fma_gflops`, and for each of LEVELS, by the bytes that are touched, `_bytes`, `_read_gbs` and `_copy_gbs`."""
     flags = ["-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-pthread"]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "limits"
@@ -31,8 +31,7 @@ def measure_limits(threads: int) -> dict[str, float]:
 def shortest_time(flops: float, bytes: float, limits: dict[str, float]) -> tuple[float, str]:
     """The larger of flops / peak and bytes / bandwidth in seconds, and which it is.
 
-    The bandwidth is that of the innermost level of memory that holds so many bytes, as a copy or a read, whichever is
-    faster.
+    The bandwidth is that of the first level that has so many bytes, as a copy or a read, whichever is faster.
     """
     level = next((name for name in LEVELS[:-1] if bytes <= limits[f"{name}_bytes"]), LEVELS[-1])
     bandwidth = max(limits[f"{level}_read_gbs"], limits[f"{level}_copy_gbs"])
