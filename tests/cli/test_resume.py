@@ -32,7 +32,7 @@ def test_kill_9_at_a_random_moment(tmp_path, corpus, level, seed, request):
     run, rng = tmp_path / "run", random.Random(seed)
     arguments, at = full_run(corpus, level, run), 0
     for _ in range(3):
-        at = rng.randint(at + 1, at + STEPS // 4)
+        at = rng.randint(at + 1, at + STEPS // 6)
         status, _, err = stop_at(signal.SIGKILL, run, arguments, at, rng.uniform(0, 0.02))
         assert (status, err) == (-signal.SIGKILL, "")
         at = saved_step(run)
