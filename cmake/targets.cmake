@@ -4,7 +4,7 @@
 set(DLCORE_TARGETS baseline)
 set(DLCORE_FLAGS_reference -ffp-contract=off)
 set(DLCORE_FLAGS_baseline "")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT DLCORE_BASELINE_ONLY)
   list(APPEND DLCORE_TARGETS avx2 avx512)
   set(DLCORE_FLAGS_avx2 -mavx2 -mfma -mbmi2 -mf16c)
   set(DLCORE_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mf16c -mprefer-vector-width=512)

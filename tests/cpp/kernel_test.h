@@ -26,6 +26,13 @@
 #include <type_traits>
 #include <vector>
 
+#ifdef DLCORE_POISON_GUARDS
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(begin, size)
+#define ASAN_UNPOISON_MEMORY_REGION(begin, size)
+#endif
+
 #include "core/bfloat16.h"
 #include "core/parallel.h"
 #include "dispatch/kernel.h"
@@ -55,8 +62,9 @@ template <class T> constexpr double eps() {
   else return 0x1p-53;
 }
 
-// n elements that start `misalign` elements after a 64-byte boundary, between guard bytes that are checked at the end.
-// The elements start out as quiet NaN patterns, so that reading what was never written shows.
+// n elements that start `misalign` elements after a 64-byte boundary, between guard bytes that are checked at the end;
+// under AddressSanitizer they must not be read either. The elements start out as quiet NaN patterns, so that reading
+// what was never written shows.
 template <class T> class GuardedBuffer {
  public:
   explicit GuardedBuffer(int64_t n, int misalign = 0)
@@ -64,9 +72,12 @@ template <class T> class GuardedBuffer {
     memory_.reset(static_cast<unsigned char*>(std::aligned_alloc(64, (bytes_ + 63) / 64 * 64)));
     std::memset(memory_.get(), kPattern, bytes_);
     std::memset(data(), 0xff, n * sizeof(T));
+    ASAN_POISON_MEMORY_REGION(memory_.get(), offset_);
+    ASAN_POISON_MEMORY_REGION(memory_.get() + (bytes_ - kGuard), kGuard);
   }
   GuardedBuffer(const GuardedBuffer&) = delete;
   ~GuardedBuffer() {
+    ASAN_UNPOISON_MEMORY_REGION(memory_.get(), bytes_);
     expect_pattern(0, offset_);
     expect_pattern(bytes_ - kGuard, bytes_);
   }
@@ -83,8 +94,7 @@ template <class T> class GuardedBuffer {
     for (T& e : *this) e = from_double<T>(v);
   }
 
-  // Uniform in [low, high); the same numbers for the same seed. SplitMix64: the sanitizers make a larger generator
-  // felt.
+  // Uniform in [low, high); the same numbers for the same seed. SplitMix64: it is quick under an emulator, too.
   void randomise(double low, double high, uint64_t seed = 1) {
     uint64_t state = seed * 0xd1342543de82ef95u;
     for (T& e : *this) {
