@@ -58,11 +58,11 @@ std::vector<Conv2dShape> shapes() {
       shape_of(1, 3, 11, 8, 6, 5, 3, 3, {2, 2, 2, 2, 1, 1, 1, 1}),
       shape_of(2, 8, 6, 6, 12, 3, 3, 2, padded(1)),
       shape_of(1, 40, 5, 6, 90, 3, 3, 2, padded(1)),
-      // Planes too large to keep: of the input gradient, forward, and of one channel alone.
-      shape_of(1, 2, 125, 125, 34, 2, 2, 1, {1, 1, 0, 0, 0, 0, 120, 120}),
-      shape_of(1, 34, 125, 125, 2, 2, 2, 1, {1, 1, 0, 0, 0, 0, 120, 120}),
+      // Planes too large to keep: of all channels together, and of one alone; tiled and direct.
+      shape_of(1, 3, 4, 5, 34, 2, 2, 1, {1, 1, 600, 0, 600, 0, 600, 600}),
+      shape_of(1, 34, 4, 5, 3, 2, 2, 1, {1, 1, 600, 0, 600, 0, 600, 600}),
       shape_of(1, 2, 3, 4, 34, 2, 2, 1, {1, 1, 1000, 0, 1000, 0, 1000, 1000}),
-      shape_of(1, 1, 6, 6, 33, 66, 65, 1, padded(31)),  // a kernel too large for planes
+      shape_of(1, 1, 4, 4, 33, 66, 65, 1, padded(32)),  // a kernel too large for planes
       shape_of(1, 2, 1, 1, 3, 3, 3, 1, padded(1)),
       shape_of(2, 3, 4, 5, 4, 2, 2, 1, padded(0, 40)),
       shape_of(0, 3, 4, 5, 4, 2, 2),
@@ -71,6 +71,8 @@ std::vector<Conv2dShape> shapes() {
   };
   // Columns and channels around the vectors and the rows of a register tile.
   for (int64_t n : {3, 4, 5, 15, 16, 17, 31, 33, 64, 65}) all.push_back(shape_of(1, 2, 2, n, 33, 1, 2, 1, padded(1)));
+  // Taps of one register tile of weight gradients, channels made directly.
+  for (int64_t taps = 1; taps <= 12; ++taps) all.push_back(shape_of(2, 1, 3, 25, 2, 1, taps));
   for (int64_t m : {1, 2, 3, 4, 6, 7, 12, 13, 14, 15, 28, 29, 43}) all.push_back(shape_of(1, 3, 5, 9, m, 2, 3));
   return all;
 }
@@ -203,7 +205,7 @@ TEST(Conv, WeightGradient) {
 // Large enough for several blocks of every kind; blocks may not depend on the threads.
 template <class Op> void same_bits() {
   for (const Conv2dShape& s :
-       {shape_of(2, 48, 30, 31, 72, 3, 3, 1, padded(1)), shape_of(3, 16, 40, 40, 16, 3, 3, 16, padded(1)),
+       {shape_of(2, 24, 30, 31, 40, 3, 3, 1, padded(1)), shape_of(3, 16, 40, 40, 16, 3, 3, 16, padded(1)),
         shape_of(8, 3, 33, 33, 40, 5, 5, 1, padded(2, 2)), shape_of(1, 300, 7, 7, 300, 1, 1)})
     for_each_fast_version<typename Op::Fn>(Op::name + std::string("float32"), [&](auto kernel) {
       SCOPED_TRACE(text_of(s));
