@@ -87,19 +87,29 @@ template <class Run> Tensor in_kernel_dtype(const Tensor& x, Run run) {
   return cast(run(float{}, cast(x, DType::float32)), x.dtype());
 }
 
+Tensor max_pool2d_values(const Tensor& x, const Pool2dShape& s, int64_t* index) {
+  return in_kernel_dtype(x, [&](auto zero, const Tensor& xc) {
+    using T = decltype(zero);
+    static const Kernel<max_pool2d_forward_fn<T>> run{cat("max_pool2d_forward/", name(dtype_of<T>())).c_str()};
+    const Tensor y = Tensor::empty(with_planes(x.shape(), s.h.out, s.w.out), dtype_of<T>());
+    launch(work_of(s), [&] { run(xc.data<T>(), y.data<T>(), index, &s); });
+    return y;
+  });
+}
+
 py::tuple max_pool2d_forward(const Tensor& x, const Dims& kernel, const Dims& stride, const Dims& padding,
                              const Dims& dilation, bool ceil_mode) {
   check_floating(x, "max_pool2d");
   const Pool2dShape s = shape_of(x.shape(), {kernel, stride, padding, dilation, ceil_mode}, "max_pool2d");
   const Tensor index = Tensor::empty(with_planes(x.shape(), s.h.out, s.w.out), DType::int64);
-  const Tensor y = in_kernel_dtype(x, [&](auto zero, const Tensor& xc) {
-    using T = decltype(zero);
-    static const Kernel<max_pool2d_forward_fn<T>> run{cat("max_pool2d_forward/", name(dtype_of<T>())).c_str()};
-    const Tensor out = Tensor::empty(index.shape(), dtype_of<T>());
-    launch(work_of(s), [&] { run(xc.data<T>(), out.data<T>(), index.data<int64_t>(), &s); });
-    return out;
-  });
-  return py::make_tuple(y, index);
+  return py::make_tuple(max_pool2d_values(x, s, index.data<int64_t>()), index);
+}
+
+Tensor max_pool2d(const Tensor& x, const Dims& kernel, const Dims& stride, const Dims& padding, const Dims& dilation,
+                  bool ceil_mode) {
+  check_floating(x, "max_pool2d");
+  return max_pool2d_values(x, shape_of(x.shape(), {kernel, stride, padding, dilation, ceil_mode}, "max_pool2d"),
+                           nullptr);
 }
 
 // `shape` is that of x.
@@ -187,6 +197,8 @@ DL_BIND(pool) {
   m.def("max_pool2d_forward", &dl::max_pool2d_forward, py::arg("x"), py::arg("kernel"), py::arg("stride"),
         py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"),
         "The largest of each window, and its place in the plane.");
+  m.def("max_pool2d", &dl::max_pool2d, py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("ceil_mode"), "The largest of each window alone.");
   m.def("max_pool2d_backward", &dl::max_pool2d_backward, py::arg("dy"), py::arg("index"), py::arg("shape"),
         py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"),
         "dy sent to those places.");

@@ -385,6 +385,9 @@ def matmul(a: Tensor, b: Tensor) -> _Tensor:
 def max_along(x: Tensor, dim: int, keepdim: bool) -> tuple[_Tensor, _Tensor]:
     """Largest elements along an axis and their indices."""
 
+def max_pool2d(x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], ceil_mode: bool) -> _Tensor:
+    """The largest of each window alone."""
+
 def max_pool2d_backward(dy: Tensor, index: Tensor, shape: int | Sequence[int], kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], ceil_mode: bool) -> _Tensor:
     """dy sent to those places."""
 
@@ -513,7 +516,7 @@ def set_num_threads(n: int) -> None:
     """Sets how many threads kernels use."""
 
 def set_target(name: str) -> None:
-    """Chooses among reference, baseline, avx2 and avx512."""
+    """Chooses among reference, baseline, avx2, avx512, avx512_bf16 and amx."""
 
 def set_tensor_class(cls: type) -> None:
     """Sets the class that every native function returns."""

@@ -45,6 +45,37 @@ DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t 
   }
 }
 
+// The same without places: value[c] alone.
+DL_INLINE void largest_values_of_columns(const float* x, const Pool2dShape& s, int64_t oh, const Strip& strip,
+                                         float* value) {
+  const Taps taps = taps_inside(s.h, oh);
+  const int64_t first = taps.first < taps.last ? strip.first : strip.columns;
+  const int64_t last = taps.first < taps.last ? strip.last : strip.columns;
+  fill(value, kLowest, first);
+  fill(value + last, kLowest, strip.columns - last);
+  const float* const top = x + (oh * s.h.stride - s.h.pad + taps.first * s.h.dilation) * s.w.in + strip.left;
+  for (int64_t c = first; c < last; c += Vec::size) {
+    const int64_t n = min_of(Vec::size, last - c);
+    const float* from = top + c;
+    Vec best = load(from, n);
+    for (int64_t t = taps.first + 1; t < taps.last; ++t) best = max(best, load(from += s.h.dilation * s.w.in, n));
+    store(value + c, best, n);
+  }
+}
+
+DL_INLINE void max_pool2d_strip(const float* x, float* y, const Pool2dShape& s, int64_t oh, const Strip& strip) {
+  float* const value = static_cast<float*>(thread_scratch());
+  largest_values_of_columns(x, s, oh, strip, value);
+  const int64_t step = s.w.stride, count = strip.j1 - strip.j0;
+  for (int64_t j = 0; j < count; j += Vec::size) {
+    const int64_t n = min_of(Vec::size, count - j);
+    const float* from = value + j * step;
+    Vec best = load_strided(from, step, n);
+    for (int64_t t = 1; t < s.w.kernel; ++t) best = max(best, load_strided(from += s.w.dilation, step, n));
+    store(y + strip.j0 + j, best, n);
+  }
+}
+
 DL_INLINE void max_pool2d_strip(const float* x, float* y, int64_t* index, const Pool2dShape& s, int64_t oh,
                                 const Strip& strip) {
   float* const value = static_cast<float*>(thread_scratch());
@@ -65,7 +96,6 @@ DL_INLINE void max_pool2d_strip(const float* x, float* y, int64_t* index, const 
       best_tap = select(take, broadcast(static_cast<int32_t>(t)), best_tap);
     }
     store(y + strip.j0 + j, best, n);
-    if (!index) continue;
     int32_t rows[Vec::size], taps[Vec::size];
     store(rows, best_row);
     store(taps, best_tap);
@@ -80,7 +110,9 @@ void max_pool2d_forward(const float* x, float* y, int64_t* index, const Pool2dSh
   const Pool2dShape& s = *shape;
   for_each_strip(s, [&](int64_t plane, int64_t oh, const Strip& strip) {
     const int64_t out = (plane * s.h.out + oh) * s.w.out;
-    max_pool2d_strip(x + plane * s.h.in * s.w.in, y + out, index ? index + out : nullptr, s, oh, strip);
+    const float* const from = x + plane * s.h.in * s.w.in;
+    if (index) max_pool2d_strip(from, y + out, index + out, s, oh, strip);
+    else max_pool2d_strip(from, y + out, s, oh, strip);
   });
 }
 
