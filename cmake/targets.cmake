@@ -1,13 +1,18 @@
-# Compiles cpp/kernels/*/reference.cpp once and every other kernel source once per instruction set.
+# Compiles cpp/kernels/*/reference.cpp once and every other kernel source once per instruction set, but for those named
+# after one of the extensions: they are compiled for it alone, and everything else falls back to AVX-512.
 # A kernel file learns its target from DL_TARGET and the instruction set from the compiler's own macros.
 
 set(DLCORE_TARGETS baseline)
+set(DLCORE_EXTENSIONS "")
 set(DLCORE_FLAGS_reference -ffp-contract=off)
 set(DLCORE_FLAGS_baseline "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT DLCORE_BASELINE_ONLY)
   list(APPEND DLCORE_TARGETS avx2 avx512)
   set(DLCORE_FLAGS_avx2 -mavx2 -mfma -mbmi2 -mf16c)
   set(DLCORE_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mf16c -mprefer-vector-width=512)
+  list(APPEND DLCORE_EXTENSIONS avx512_bf16 amx)
+  set(DLCORE_FLAGS_avx512_bf16 ${DLCORE_FLAGS_avx512} -mavx512bf16)
+  set(DLCORE_FLAGS_amx ${DLCORE_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16)
 endif()
 
 function(dlcore_kernel_library target sources)
@@ -21,7 +26,7 @@ endfunction()
 macro(dlcore_add_kernels)
   file(GLOB reference_sources CONFIGURE_DEPENDS cpp/kernels/*/reference.cpp)
   file(GLOB simd_sources CONFIGURE_DEPENDS cpp/kernels/*/*.cpp)
-  list(FILTER simd_sources EXCLUDE REGEX "/reference\\.cpp$")
+  list(FILTER simd_sources EXCLUDE REGEX "/(reference|avx512_bf16|amx)\\.cpp$")
   set(DLCORE_KERNEL_OBJECTS "")
   if(reference_sources)
     dlcore_kernel_library(reference "${reference_sources}")
@@ -33,4 +38,9 @@ macro(dlcore_add_kernels)
       list(APPEND DLCORE_KERNEL_OBJECTS $<TARGET_OBJECTS:dlcore_${target}>)
     endforeach()
   endif()
+  foreach(target ${DLCORE_EXTENSIONS})
+    file(GLOB sources CONFIGURE_DEPENDS cpp/kernels/*/${target}.cpp)
+    dlcore_kernel_library(${target} "${sources}")
+    list(APPEND DLCORE_KERNEL_OBJECTS $<TARGET_OBJECTS:dlcore_${target}>)
+  endforeach()
 endmacro()

@@ -53,12 +53,13 @@ void bind_runtime(py::module_& m) {
   m.def("target", [] { return std::string(target_name(current_target())); }, "The instruction set in use.");
   m.def(
       "set_target", [](const std::string& name) { set_target(target_from_name(name.c_str())); }, py::arg("name"),
-      "Chooses among reference, baseline, avx2 and avx512.");
+      "Chooses among reference, baseline, avx2, avx512, avx512_bf16 and amx.");
   m.def(
       "supported_targets",
       [] {
         std::vector<std::string> names;
-        for (Target t : {Target::reference, Target::baseline, Target::avx2, Target::avx512})
+        for (Target t :
+             {Target::reference, Target::baseline, Target::avx2, Target::avx512, Target::avx512_bf16, Target::amx})
           if (cpu_supports(t)) names.emplace_back(target_name(t));
         return names;
       },

@@ -17,13 +17,23 @@ from tests.test_cpp import BUILD, programs  # noqa: F401 (a fixture)
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-SOURCES = [p for p in sorted((ROOT / "cpp" / "kernels").glob("*/*.cpp")) if p.name != "reference.cpp"]
+EXTENSIONS = ("avx512_bf16", "amx")  # compiled from files of their name
+TARGETS = ("baseline", "avx2", "avx512", *EXTENSIONS)
+
+
+def sources_of(target):
+    files = sorted((ROOT / "cpp" / "kernels").glob("*/*.cpp"))
+    if target in EXTENSIONS:
+        return [p for p in files if p.stem == target]
+    return [p for p in files if p.stem not in ("reference", *EXTENSIONS)]
 
 
 def flags_of(target):
     """What cmake/targets.cmake compiles this target with."""
     text = (ROOT / "cmake" / "targets.cmake").read_text()
-    return re.search(rf"set\(DLCORE_FLAGS_{target} ([^)]*)\)", text).group(1).replace('"', "").split()
+    words = re.search(rf"set\(DLCORE_FLAGS_{target} ([^)]*)\)", text).group(1).replace('"', "").split()
+    other = re.compile(r"\$\{DLCORE_FLAGS_(\w+)\}")
+    return [flag for w in words for flag in (flags_of(other.match(w)[1]) if other.match(w) else [w])]
 
 
 def weak_symbols(source, target, directory):
@@ -37,15 +47,16 @@ def weak_symbols(source, target, directory):
     return re.findall(r"^[0-9a-f]+ [WVu] (?!DW\.ref\.)(.*)$", names, re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", ["baseline", "avx2", "avx512"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_no_weak_symbols(target, tmp_path):
-    assert SOURCES and COMPILER, "no kernel sources or no compiler (CXX, g++, clang++)"
+    sources = sources_of(target)
+    assert sources and COMPILER, "no kernel sources or no compiler (CXX, g++, clang++)"
     if target != "baseline" and os.uname().machine not in ("x86_64", "AMD64"):
         assert not (BUILD / "CMakeFiles" / f"dlcore_{target}.dir").exists()
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda s: weak_symbols(s, target, tmp_path), SOURCES))
-    leaks = {str(s.relative_to(ROOT)): names[:5] for s, names in zip(SOURCES, found, strict=True) if names}
+        found = list(pool.map(lambda s: weak_symbols(s, target, tmp_path), sources))
+    leaks = {str(s.relative_to(ROOT)): names[:5] for s, names in zip(sources, found, strict=True) if names}
     assert not leaks, f"weak symbols in objects for {target}: {leaks}"
 
 
@@ -57,14 +68,14 @@ def functions(listing):
             yield head.group(1), re.findall(r"^\s*[0-9a-f]+:\t(\w+)", block, re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", ["avx2", "avx512"])
+@pytest.mark.parametrize("target", TARGETS[1:])
 def test_loading_runs_on_every_cpu(programs, target):  # noqa: F811
     """Static initialisers and the registration they call use no instruction of the target: VEX, EVEX or BMI."""
     directory = BUILD / "CMakeFiles" / f"dlcore_{target}.dir"
     if os.uname().machine not in ("x86_64", "AMD64"):
         assert not directory.exists()
         return
-    objects = [directory / f"{source.relative_to(ROOT)}.o" for source in SOURCES]
+    objects = [directory / f"{source.relative_to(ROOT)}.o" for source in sources_of(target)]
     beyond = re.compile(r"v[a-z]|(shlx|shrx|sarx|rorx|mulx|andn|bzhi|pext|pdep|bextr|bls|tzcnt|lzcnt)")
     checked = 0
     for path in objects:

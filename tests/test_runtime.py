@@ -179,8 +179,8 @@ def test_target_from_the_environment(target):
 def test_an_unknown_target_is_an_error_that_names_the_choices():
     done = run_python("import dlcore", DLCORE_TARGET="sse2")
     assert done.returncode == 1
-    assert "expected reference, baseline, avx2 or avx512, got 'sse2'" in done.stderr
-    with pytest.raises(ValueError, match=r"expected reference, baseline, avx2 or avx512, got 'sse2'"):
+    assert "expected reference, baseline, avx2, avx512, avx512_bf16 or amx, got 'sse2'" in done.stderr
+    with pytest.raises(ValueError, match=r"expected reference, baseline, avx2, avx512, avx512_bf16 or amx, got 'sse2'"):
         _C.set_target("sse2")
 
 

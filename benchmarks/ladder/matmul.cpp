@@ -109,7 +109,7 @@ void packed(int64_t n, const float* a, const float* b, float* c) {
 // 6. The shipped kernel: the next panel is fetched while one is at work, transposes in registers, any size and strides.
 void shipped(int64_t n, const float* a, const float* b, float* c) {
   static std::vector<float> workspace;
-  workspace.resize(static_cast<size_t>(dl::matmul_workspace(n, n, n, 1)) + 16);
+  workspace.resize(static_cast<size_t>(dl::matmul_workspace<float>(n, n, n, 1)) + 16);
   dl::MatmulArgs<float, float> p{};
   p.a = a, p.b = b, p.c = c;
   p.M = p.N = p.K = p.a_row = p.b_row = p.c_row = n;

@@ -24,7 +24,7 @@ CORE = ["core/parallel.cpp", "dispatch/kernel.cpp", "dispatch/cpu_features.cpp"]
 
 
 def main() -> int:
-    target = _C.target() if _C.target() in FLAGS else "baseline"
+    target = next(t for t in reversed(_C.supported_targets()) if t in FLAGS)  # float32: the extensions have no own
     flags = ["-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-pthread", f"-DDL_TARGET={target}"]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "matmul"

@@ -11,7 +11,8 @@
 namespace dl {
 namespace {
 
-constexpr const char* kTargetNames[kNumTargets] = {"reference", "baseline", "avx2", "avx512", "cuda"};
+constexpr const char* kTargetNames[kNumTargets] = {"reference",   "baseline", "avx2", "avx512",
+                                                   "avx512_bf16", "amx",      "cuda"};
 
 struct Table {
   std::mutex mutex;
@@ -31,8 +32,8 @@ AnyFn best_version(const KernelSlot& slot, int target) {
 }
 
 Target best_cpu_target() {
-  for (Target t : {Target::avx512, Target::avx2})
-    if (cpu_supports(t)) return t;
+  for (Target t : {Target::amx, Target::avx512_bf16, Target::avx512, Target::avx2})
+    if (cpu_supports(t) && cpu_gains_by(t)) return t;
   return Target::baseline;
 }
 
@@ -115,7 +116,7 @@ const char* target_name(Target target) { return kTargetNames[static_cast<int>(ta
 Target target_from_name(const char* name) {
   for (int i = 0; i < static_cast<int>(Target::cuda); ++i)
     if (std::strcmp(name, kTargetNames[i]) == 0) return static_cast<Target>(i);
-  throw ValueError(cat("[target] expected reference, baseline, avx2 or avx512, got '", name, "'"));
+  throw ValueError(cat("[target] expected reference, baseline, avx2, avx512, avx512_bf16 or amx, got '", name, "'"));
 }
 
 }  // namespace dl

@@ -6,8 +6,8 @@
 namespace dl {
 
 // In order of preference: a missing version falls back to the next lower one, down to the reference.
-enum class Target { reference, baseline, avx2, avx512, cuda };
-constexpr int kNumTargets = 5;
+enum class Target { reference, baseline, avx2, avx512, avx512_bf16, amx, cuda };
+constexpr int kNumTargets = 7;
 
 using AnyFn = void (*)();
 
@@ -43,13 +43,14 @@ template <class Fn> class Kernel {
 Target current_target();
 void set_target(Target target);  // ValueError when this CPU cannot run it
 bool cpu_supports(Target target);
+bool cpu_gains_by(Target target);  // over the next lower one
 const char* target_name(Target target);
 Target target_from_name(const char* name);  // ValueError names the choices
 
 }  // namespace dl
 
 // DL_REGISTER(contract, "name", function): a function of another signature does not compile.
-// The build defines DL_TARGET for every kernel file (reference, baseline, avx2, avx512).
+// The build defines DL_TARGET for every kernel file (reference, baseline, avx2, ...).
 #define DL_REGISTER_CAT2(a, b) a##b
 #define DL_REGISTER_CAT(a, b) DL_REGISTER_CAT2(a, b)
 #define DL_REGISTER(name, function, ...)                                                                 \

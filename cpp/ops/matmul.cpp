@@ -5,6 +5,9 @@
 namespace dl {
 namespace {
 
+// Sums of bfloat16 products are float32 until the end.
+DType sum_dtype(DType t) { return t == DType::bfloat16 ? DType::float32 : t; }
+
 // What a product does besides the sum of products; undefined tensors stand for nothing.
 struct Extras {
   Tensor bias, pre;
@@ -62,11 +65,11 @@ void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras
     p.batch[d] = dim->size, p.a_batch[d] = dim->a, p.b_batch[d] = dim->b, p.c_batch[d] = dim->c;
     batch *= dim->size;
   }
-  if (extras.bias) p.bias = static_cast<const Out*>(extras.bias.raw());
+  if (extras.bias) p.bias = static_cast<const matmul_sum_t<Out>*>(extras.bias.raw());
   if (extras.pre) p.pre = static_cast<Out*>(extras.pre.raw());
   p.activation = extras.activation;
-  const Tensor workspace = Tensor::empty({matmul_workspace(p.M, p.N, p.K, batch)}, c.dtype());
-  p.workspace = static_cast<Out*>(workspace.raw());
+  const Tensor workspace = Tensor::empty({matmul_workspace<Out>(p.M, p.N, p.K, batch)}, sum_dtype(c.dtype()));
+  p.workspace = static_cast<matmul_sum_t<Out>*>(workspace.raw());
   static const Kernel<matmul_fn<In, Out>> kernel{kernel_name};
   const double work = static_cast<double>(batch) * p.M * p.N * p.K;
   launch(work < 1e18 ? static_cast<int64_t>(work) : INT64_MAX, [&] { kernel(p); });
@@ -76,16 +79,13 @@ void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras
   if (c.numel() == 0) return;
   switch (a.dtype()) {
     case DType::float32: return run<float, float>(a, b, c, extras, "matmul/float32");
-    case DType::bfloat16: return run<bfloat16, float>(a, b, c, extras, "matmul/bfloat16");
+    case DType::bfloat16: return run<bfloat16, bfloat16>(a, b, c, extras, "matmul/bfloat16");
     case DType::float64: return run<double, double>(a, b, c, extras, "matmul/float64");
     case DType::int64: return run<int64_t, int64_t>(a, b, c, extras, "matmul/int64");
     case DType::int32: return run<int32_t, int32_t>(a, b, c, extras, "matmul/int32");
     default: return run<uint8_t, uint8_t>(a, b, c, extras, "matmul/uint8");
   }
 }
-
-// Sums of bfloat16 products are float32 until the end.
-DType sum_dtype(DType t) { return t == DType::bfloat16 ? DType::float32 : t; }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   DL_CHECK(a.ndim() > 0 && b.ndim() > 0, "[matmul] expected operands of at least one dimension, got shapes ", a.shape(),
@@ -114,11 +114,11 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   }
   shape.push_back(left.size(-2));
   shape.push_back(right.size(-1));
-  Tensor c = Tensor::empty(shape, sum_dtype(dtype));
+  Tensor c = Tensor::empty(shape, dtype);
   run(left, right, c, {});
   if (b.ndim() == 1) c = c.squeeze(-1);
   if (a.ndim() == 1) c = c.squeeze(b.ndim() == 1 ? -1 : -2);
-  return cast(c, dtype);
+  return c;
 }
 
 MatmulActivation activation_named(const std::string& name) {
@@ -141,20 +141,18 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
   check_floating(x, "linear");
   DL_CHECK_TYPE(w.dtype() == x.dtype() && (!b || b->dtype() == x.dtype()), "[linear] expected one dtype, got input ",
                 x.dtype(), ", weight ", w.dtype(), b ? cat(", bias ", b->dtype()) : "");
-  const DType sum = sum_dtype(x.dtype());
   Dims shape = x.shape();
   shape.back() = w.size(0);
   const Tensor rows = x.ndim() == 1 ? x.unsqueeze(0) : x;
   Dims row_shape = rows.shape();
   row_shape.back() = w.size(0);
-  const Tensor y = Tensor::empty(row_shape, sum);
+  const Tensor y = Tensor::empty(row_shape, x.dtype());
   Extras extras;
   extras.activation = act;
-  if (b) extras.bias = cast(*b, sum);
-  if (keep_pre) extras.pre = Tensor::empty(row_shape, sum);
+  if (b) extras.bias = cast(*b, sum_dtype(x.dtype()));
+  if (keep_pre) extras.pre = Tensor::empty(row_shape, x.dtype());
   run(rows, w.transpose(0, 1), y, extras);
-  const auto finished = [&](const Tensor& t) { return cast(t.view_as_shape(shape), x.dtype()); };
-  return {finished(y), keep_pre ? finished(extras.pre) : Tensor()};
+  return {y.view_as_shape(shape), keep_pre ? extras.pre.view_as_shape(shape) : Tensor()};
 }
 
 }  // namespace

@@ -40,14 +40,19 @@ DL_INLINE VecD gelu_tanh_of(VecD x) {
   });
 }
 
-template <class T, class Activate>
-void finish_rows(const T* bias, const T* bias_m, T* c, T* pre, int64_t c_row, int64_t rows, int64_t n, Activate act) {
+// Sums that are of C's type are in C already, and have been added to what was there.
+template <class T, class Out, class Activate> void finish_rows(const T* sums, int64_t sums_row, const T* bias,
+                                                               const T* bias_m, Out* c, Out* pre, int64_t c_row,
+                                                               int64_t rows, int64_t n, bool accumulate, Activate act) {
   using V = Lanes_t<T>;
-  for (int64_t i = 0; i < rows; ++i, c += c_row) {
+  for (int64_t i = 0; i < rows; ++i, c += c_row, sums += sums_row) {
     const V shift = broadcast(bias_m ? bias_m[i] : T{0});
     for (int64_t j = 0; j < n; j += V::size) {
       const int64_t lanes = min_of(V::size, n - j);
-      V v = load(c + j, lanes);
+      V v = load(sums + j, lanes);
+      if constexpr (sizeof(T) != sizeof(Out)) {
+        if (accumulate) v = load(c + j, lanes) + v;
+      }
       if (bias) v = v + load(bias + j, lanes);
       if (bias_m) v = v + shift;
       if (pre) store(pre + i * c_row + j, v, lanes);
@@ -57,13 +62,15 @@ void finish_rows(const T* bias, const T* bias_m, T* c, T* pre, int64_t c_row, in
 }
 
 // Rows [i, i + rows) and columns [j, j + n) of C.
-template <class In, class T> void finish(const MatmulArgs<In, T>& p, int64_t i, int64_t rows, int64_t j, int64_t n) {
+template <class In, class Out> void finish(const MatmulArgs<In, Out>& p, const matmul_sum_t<Out>* sums,
+                                           int64_t sums_row, int64_t i, int64_t rows, int64_t j, int64_t n) {
+  using T = matmul_sum_t<Out>;
   using V = Lanes_t<T>;
-  if (!p.bias && !p.bias_m && !p.pre && p.activation == MatmulActivation::none) return;
+  if (sizeof(T) == sizeof(Out) && !p.bias && !p.bias_m && !p.pre && p.activation == MatmulActivation::none) return;
   const int64_t at = i * p.c_row + j;
   const auto run = [&](auto act) {
-    finish_rows(p.bias ? p.bias + j : nullptr, p.bias_m ? p.bias_m + i : nullptr, p.c + at,
-                p.pre ? p.pre + at : nullptr, p.c_row, rows, n, act);
+    finish_rows(sums, sums_row, p.bias ? p.bias + j : nullptr, p.bias_m ? p.bias_m + i : nullptr, p.c + at,
+                p.pre ? p.pre + at : nullptr, p.c_row, rows, n, p.accumulate, act);
   };
   switch (p.activation) {
     case MatmulActivation::none: return run([](V v) { return v; });

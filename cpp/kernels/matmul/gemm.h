@@ -8,6 +8,9 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/micro.h"
 #include "kernels/matmul/pack.h"
+#include "kernels/matmul/pairs.h"
+#include "kernels/matmul/streams.h"
+#include "kernels/matmul/tiles.h"
 
 namespace dl {
 namespace {
@@ -17,18 +20,35 @@ constexpr int64_t kBlockDepth = 384;
 constexpr int64_t kGroupCols = 128;  // columns of B that are packed together: whole runs of a row-major B's rows
 constexpr int64_t kRowsAhead = 8;    // how far the rows of a B that is read in place are fetched ahead
 constexpr int64_t kTiny = 32;
+// Sums that are of another type than C are kept for a block at a time, in the second half of the scratch memory.
+template <class Out> constexpr bool kInC = sizeof(Out) == sizeof(matmul_sum_t<Out>);
+constexpr int64_t kBlockSums = static_cast<int64_t>(kMaxScratch / 2 / sizeof(float)), kSumCols = 1024;
+static_assert(kBlockRows * kSumCols <= kBlockSums, "the sums of a block fit");
+
+// Where the sums of a block go that starts at [i, j] and has n columns: C itself, or the scratch memory.
+template <class T> struct BlockSums {
+  T* data;
+  int64_t row;
+};
+template <class In, class Out>
+DL_INLINE BlockSums<matmul_sum_t<Out>> block_sums(const MatmulArgs<In, Out>& p, int64_t i, int64_t j, int64_t n) {
+  if constexpr (kInC<Out>) return {p.c + i * p.c_row + j, p.c_row};
+  else return {static_cast<matmul_sum_t<Out>*>(thread_scratch()) + kBlockSums, n};
+}
 constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
 constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
+constexpr int64_t kStreamCols = 768;     // so long a run of a row is worth a stream of its own
 constexpr int64_t kBlockBytes = 3 << 17;  // and bytes, of an operand that is read for a few multiply-adds each
 
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
-template <class T> constexpr int64_t kPanelRows =
-    (kTileRows + Lanes_t<T>::size - 1) / Lanes_t<T>::size * Lanes_t<T>::size;
+template <class E> constexpr int64_t kPanelRows =
+    (Panel<E>::rows + Lanes_t<E>::size - 1) / Lanes_t<E>::size * Lanes_t<E>::size;
 
 enum class Operand : uint8_t { in_place, packed, shared };
 
 struct Plan {
   bool few_rows, few_cols;  // dot products
+  bool streams;             // rows of B are read side by side
   bool pack_a;
   Operand b;
   int64_t rows, cols, depth;  // of a block of C; of a step along K
@@ -41,20 +61,23 @@ DL_INLINE int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
   return ceil_div(ceil_div(n, pieces), unit) * unit;
 }
 
-template <class In, class T> Plan plan_for(const MatmulArgs<In, T>& p, int64_t batch) {
+// In, Out: of the operands and of C. T = matmul_sum_t<Out>: of the sums. E: of the panels, T or pairs of In.
+template <class In, class Out, class E> Plan plan_for(const MatmulArgs<In, Out>& p, int64_t batch, bool may_share) {
+  using T = matmul_sum_t<Out>;
   constexpr int64_t cols = kPanelCols<T>;
   Plan plan{};
-  plan.depth = p.K ? even_piece(p.K, kBlockDepth, 8) : 1;
+  plan.depth = p.K ? even_piece(p.K, kBlockDepth, Panel<E>::step) : 1;
   const bool long_enough = p.K >= 4 * Lanes_t<T>::size;
   const auto copies = [&](int64_t rows) {
-    return rows * p.K * static_cast<int64_t>(sizeof(In)) <= int64_t{kMaxScratch};
+    return rows * p.K * static_cast<int64_t>(sizeof(In)) <= int64_t{kMaxScratch} / 2;
   };
-  plan.few_rows = p.M <= kFewRows && p.b_row == 1 && long_enough && (p.a_col == 1 || copies(p.M));
-  plan.few_cols =
-      !plan.few_rows && p.N <= kFewRows && p.a_col == 1 && long_enough && (p.b_row == 1 || (p.M >= 64 && copies(p.N)));
+  const auto keeps = [&](int64_t n) { return kInC<Out> || n <= kBlockSums / kFewRows; };
+  plan.few_rows = p.M <= kFewRows && p.b_row == 1 && long_enough && keeps(p.N) && (p.a_col == 1 || copies(p.M));
+  plan.few_cols = !plan.few_rows && p.N <= kFewRows && p.a_col == 1 && long_enough && keeps(p.M) &&
+                  (p.b_row == 1 || (p.M >= 64 && copies(p.N)));
   // B is read in place where it is read once or stays in the first-level cache.
-  if (matmul_shares_b(p.M, p.N, p.K, batch)) plan.b = Operand::shared;
-  else if (p.b_col == 1 && (p.M <= kTileRows || p.K * p.N <= 128 * 128)) plan.b = Operand::in_place;
+  if (may_share && matmul_shares_b(p.M, p.N, p.K, batch)) plan.b = Operand::shared;
+  else if (!Panel<E>::pairs && p.b_col == 1 && (p.M <= kTileRows || p.K * p.N <= 128 * 128)) plan.b = Operand::in_place;
   else plan.b = Operand::packed;
   // Rows a multiple of 2 KiB apart share the sets of the first-level cache.
   const bool collide = p.a_row * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && p.M > 4;
@@ -72,90 +95,98 @@ template <class In, class T> Plan plan_for(const MatmulArgs<In, T>& p, int64_t b
   if (want < 1) want = 1;
   const bool cut_rows = plan.b != Operand::packed || plan.few_cols;
   const int64_t least_rows = 4 * kTileRows, by_rows = min_of(cut_rows ? min_of(want, 8) : 1, ceil_div(p.M, least_rows));
-  plan.rows = even_piece(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows)), 1);
+  plan.rows = even_piece(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows)), Panel<E>::row_unit);
   plan.row_blocks = ceil_div(p.M, plan.rows);
-  const int64_t narrow = plan.b == Operand::shared ? 768 : plan.few_rows ? kDotCols : cols;
+  plan.streams = !plan.few_rows && !plan.few_cols && p.b_col == 1 && p.M <= kStreamRows && p.N >= kStreamCols / 4;
+  const int64_t narrow = plan.b == Operand::shared ? kStreamCols
+                         : plan.streams            ? (p.N >= 4 * kStreamCols ? kStreamCols : kStreamCols / 2)
+                         : plan.few_rows           ? kDotCols
+                                                   : cols;
   int64_t col_blocks = min_of(ceil_div(want, plan.row_blocks), p.N / narrow);
   if (col_blocks < 1) col_blocks = 1;
   plan.cols = even_piece(p.N, ceil_div(p.N, col_blocks), plan.few_rows ? kDotCols : cols);
+  if (!kInC<Out> && !plan.few_rows && !plan.few_cols) plan.cols = even_piece(p.N, min_of(plan.cols, kSumCols), cols);
   plan.col_blocks = ceil_div(p.N, plan.cols);
   return plan;
 }
 
 // The part of B that all blocks share: panels of kPanelCols columns, cut along K as the blocks read them.
-template <class T> struct SharedB {
-  T* data;
+template <class E> struct SharedB {
+  E* data;
   int64_t k0, j0, K, N;  // the rows and columns of B that it holds
-  T* panel(int64_t k, int64_t j, int64_t depth) const {
-    const int64_t padded = ceil_div(N, kPanelCols<T>) * kPanelCols<T>;
-    return data + (k - k0) * padded + (j - j0) * depth;
+  E* panel(int64_t k, int64_t j, int64_t depth, int64_t width) const {
+    return data + panel_depth<E>(k - k0) * (ceil_div(N, width) * width) + (j - j0) * depth;
   }
 };
 
 // Rows [i0, i1) x columns [j0, j1) of C, the terms K in [k0, k1).
-template <class In, class T> void multiply_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t i1,
-                                                 int64_t j0, int64_t j1, int64_t k0, int64_t k1,
-                                                 const SharedB<T>& shared) {
+template <class In, class Out, class E> void multiply_block(const MatmulArgs<In, Out>& p, const Plan& plan, int64_t i0,
+                                                            int64_t i1, int64_t j0, int64_t j1, int64_t k0, int64_t k1,
+                                                            const SharedB<E>& shared) {
+  using T = matmul_sum_t<Out>;
   constexpr int L = Lanes_t<T>::size;
-  constexpr int64_t a_width = kPanelRows<T>;
-  T* const a_panels = static_cast<T*>(thread_scratch());
-  T* const b_panels = a_panels + ceil_div(kBlockRows, kTileRows) * a_width * kBlockDepth;
-  // Panels of one height: 16 rows are 8 + 8, not 14 + 2.
-  const int64_t rows = i1 - i0, panels = ceil_div(rows, kTileRows), height = ceil_div(rows, panels);
-  const bool wide = rows <= kWideRows && plan.b != Operand::shared;
+  constexpr int64_t a_width = kPanelRows<E>;
+  [[maybe_unused]] const typename Panel<E>::State state;
+  E* const a_panels = static_cast<E*>(thread_scratch());
+  E* const b_panels = a_panels + ceil_div(kBlockRows, Panel<E>::rows) * a_width * kBlockDepth;
+  const BlockSums<T> sums = block_sums(p, i0, j0, ceil_div(j1 - j0, L) * L);
+  const int64_t rows = i1 - i0, height = Panel<E>::height(rows), panels = ceil_div(rows, height);
+  const bool wide = !Panel<E>::pairs && rows <= kWideRows && plan.b != Operand::shared;
   const int64_t width = wide ? kWideVectors * L : kPanelCols<T>, shares = ceil_div(width, panels);
   const bool fetch_a = panels > 1 && p.a_row == p.K && p.a_col == 1;  // then the next rows are the next bytes
   for (int64_t k = k0; k < k1; k += plan.depth) {
-    const int64_t depth = min_of(plan.depth, k1 - k);
-    const bool add = p.accumulate || k > 0, last = k + depth == p.K;
+    const int64_t terms = min_of(plan.depth, k1 - k), depth = panel_depth<E>(terms);
+    const bool add = (kInC<Out> && p.accumulate) || k > 0, last = k + terms == p.K;
     if (plan.pack_a)
-      pack_panels(p.a + i0 * p.a_row + k * p.a_col, p.a_row, p.a_col, rows, depth, a_panels, height, a_width);
+      Panel<E>::pack_a(p.a + i0 * p.a_row + k * p.a_col, p.a_row, p.a_col, rows, terms, a_panels, height, a_width);
     for (int64_t j = j0; j < j1; j += width) {
       const int64_t n = min_of(width, j1 - j);
       const int vectors = static_cast<int>(ceil_div(n, L));
       const In* b = p.b + k * p.b_row + j * p.b_col;
       const bool in_place = plan.b == Operand::in_place && (kMaskedTiles || n == vectors * L) &&
                             (sizeof(In) == sizeof(T) || vectors > kTileVectors);
-      const T* panel = b_panels;
+      const E* panel = b_panels;
       if (plan.b == Operand::shared) {
-        panel = shared.panel(k, j, depth);
+        panel = shared.panel(k, j, depth, width);
       } else if (plan.b == Operand::packed && !wide) {
         const int64_t in_group = (j - j0) % kGroupCols;
-        if (in_group == 0) pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), depth, b_panels, width, width);
+        if (in_group == 0) pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), terms, b_panels, width, width);
         panel += in_group * depth;
       } else if (!in_place) {
-        pack(b, p.b_col, p.b_row, n, depth, b_panels, width);
+        pack(b, p.b_col, p.b_row, n, terms, b_panels, width);
       }
       // While a row panel is at work it fetches what comes next: its share of the packed panel that follows this one,
       // the rows of B further down, or the next rows of A.
-      const int64_t share = shares * static_cast<int64_t>(sizeof(T));
+      const int64_t share = shares * static_cast<int64_t>(sizeof(E));
       for (int64_t q = 0; q < panels; ++q) {
         const int64_t i = i0 + q * height, count = min_of(height, i1 - i);
-        T* c = p.c + i * p.c_row + j;
-        const T* a = a_panels + q * a_width * depth;
+        T* c = sums.data + (i - i0) * sums.row + (j - j0);
+        const E* a = a_panels + q * a_width * depth;
         int64_t a_row = 1, a_col = a_width;
-        if constexpr (sizeof(In) == sizeof(T)) {
+        if constexpr (sizeof(In) == sizeof(E)) {
           if (!plan.pack_a) a = p.a + i * p.a_row + k * p.a_col, a_row = p.a_row, a_col = p.a_col;
         }
-        if (in_place) {
-          const In* ahead = b + kRowsAhead * p.b_row;
-          int64_t step = p.b_row;
-          if (fetch_a) ahead = p.a + (i + height) * p.a_row + k, step = height;
-          micro_for<In, T>(count, vectors)(depth, a, a_row, a_col, b, p.b_row, c, p.c_row, n, add, ahead,
-                                           step * static_cast<int64_t>(sizeof(In)));
-        } else {
-          const T* ahead = panel + depth * width + q * shares * depth;
-          micro_for<T, T>(count, vectors)(depth, a, a_row, a_col, panel, width, c, p.c_row, n, add, ahead, share);
+        if constexpr (!Panel<E>::pairs) {
+          if (in_place) {
+            const In* ahead = b + kRowsAhead * p.b_row;
+            int64_t step = p.b_row;
+            if (fetch_a) ahead = p.a + (i + height) * p.a_row + k, step = height;
+            micro_for<E, In, T>(count, vectors)(depth, a, a_row, a_col, b, p.b_row, c, sums.row, n, add, ahead,
+                                                step * static_cast<int64_t>(sizeof(In)));
+            continue;
+          }
         }
+        const E* ahead = panel + depth * width + q * shares * depth;
+        Panel<E>::multiply(count, n, depth, a, a_row, a_col, panel, width, c, sums.row, add, ahead, share);
       }
-      if (last) finish(p, i0, rows, j, n);
+      if (last) finish(p, sums.data + (j - j0), sums.row, i0, rows, j, n);
     }
   }
 }
 
 // A block of a product with a short side: rows [i0, i1), columns [j0, j1), all of K.
-template <class In, class T>
-void dot_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+template <class In, class Out>
+void dot_block(const MatmulArgs<In, Out>& p, const Plan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
   // The short side is copied where its terms are not neighbours; it has at most kFewRows rows.
   const auto along_k = [&](const In* x, int64_t row, int64_t col, int64_t rows, int64_t& stride) -> const In* {
     stride = row;
@@ -166,63 +197,75 @@ void dot_block(const MatmulArgs<In, T>& p, const Plan& plan, int64_t i0, int64_t
     stride = p.K;
     return copy;
   };
-  T* c = p.c + i0 * p.c_row + j0;
+  const BlockSums<matmul_sum_t<Out>> sums = block_sums(p, i0, j0, j1 - j0);
+  const bool add = kInC<Out> && p.accumulate;
   int64_t stride;
   if (plan.few_rows) {
     const In* x = along_k(p.a + i0 * p.a_row, p.a_row, p.a_col, i1 - i0, stride);
-    dot_products(i1 - i0, j1 - j0, p.K, x, stride, p.b + j0 * p.b_col, p.b_col, c, p.c_row, 1, p.accumulate);
+    dot_products(i1 - i0, j1 - j0, p.K, x, stride, p.b + j0 * p.b_col, p.b_col, sums.data, sums.row, 1, add);
   } else {
     const In* x = along_k(p.b + j0 * p.b_col, p.b_col, p.b_row, j1 - j0, stride);
-    dot_products(j1 - j0, i1 - i0, p.K, x, stride, p.a + i0 * p.a_row, p.a_row, c, int64_t{1}, p.c_row, p.accumulate);
+    dot_products(j1 - j0, i1 - i0, p.K, x, stride, p.a + i0 * p.a_row, p.a_row, sums.data, int64_t{1}, sums.row, add);
   }
-  finish(p, i0, i1 - i0, j0, j1 - j0);
+  finish(p, sums.data, sums.row, i0, i1 - i0, j0, j1 - j0);
+}
+
+// A block of a product of one or two rows with a row-major B: all rows, columns [j0, j1), all of K.
+template <class In, class Out> void stream_block(const MatmulArgs<In, Out>& p, int64_t j0, int64_t j1) {
+  const auto sums = block_sums(p, 0, j0, j1 - j0);
+  stream_products(p.M, j1 - j0, p.K, p.a, p.a_row, p.a_col, p.b + j0, p.b_row, sums.data, sums.row,
+                  kInC<Out> && p.accumulate);
+  finish(p, sums.data, sums.row, 0, p.M, j0, j1 - j0);
 }
 
 // Every block packs what it needs by itself.
-template <class In, class T> void multiply_items(const MatmulArgs<In, T>& args, const Plan& plan, int64_t batch) {
+template <class In, class Out, class E>
+void multiply_items(const MatmulArgs<In, Out>& args, const Plan& plan, int64_t batch) {
   const int64_t blocks = plan.row_blocks * plan.col_blocks;
   const int64_t area = plan.rows * plan.cols;
   const bool small = plan.row_blocks * plan.col_blocks == 1 && args.K < kBlockWork / area;  // several items a block
   const int64_t grain = small ? kBlockWork / (area * args.K + 64) + 1 : 1;
   parallel_for(batch * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const MatmulArgs<In, T> p = batch_item(args, t / blocks);
+      const MatmulArgs<In, Out> p = batch_item(args, t / blocks);
       const int64_t i0 = t % blocks / plan.col_blocks * plan.rows, j0 = t % plan.col_blocks * plan.cols;
       const int64_t i1 = min_of(p.M, i0 + plan.rows), j1 = min_of(p.N, j0 + plan.cols);
-      if (plan.few_rows || plan.few_cols) dot_block(p, plan, i0, i1, j0, j1);
-      else multiply_block(p, plan, i0, i1, j0, j1, 0, p.K, SharedB<T>{});
+      if (plan.streams) stream_block(p, j0, j1);
+      else if (plan.few_rows || plan.few_cols) dot_block(p, plan, i0, i1, j0, j1);
+      else multiply_block(p, plan, i0, i1, j0, j1, 0, p.K, SharedB<E>{});
     }
   });
 }
 
 // So little work that choosing how to do it would take as long.
-template <class In, class T> void multiply_tiny(const MatmulArgs<In, T>& p) {
+template <class In, class Out, class E> void multiply_tiny(const MatmulArgs<In, Out>& p) {
   if (p.M == 0 || p.N == 0) return;
   Plan plan{};
-  plan.b = p.b_col == 1 ? Operand::in_place : Operand::packed;
-  plan.pack_a = sizeof(In) != sizeof(T);
+  plan.b = !Panel<E>::pairs && p.b_col == 1 ? Operand::in_place : Operand::packed;
+  plan.pack_a = sizeof(In) != sizeof(matmul_sum_t<Out>);
   plan.depth = p.K;
-  multiply_block(p, plan, 0, p.M, 0, p.N, 0, p.K, SharedB<T>{});
+  multiply_block(p, plan, 0, p.M, 0, p.N, 0, p.K, SharedB<E>{});
 }
 
 // B is packed once, by all threads, part by part; then all threads multiply with that part.
-template <class In, class T> void multiply_shared(const MatmulArgs<In, T>& p, const Plan& plan) {
-  constexpr int64_t width = kPanelCols<T>;
+template <class In, class Out, class E> void multiply_shared(const MatmulArgs<In, Out>& p, const Plan& plan) {
+  constexpr int64_t width = kPanelCols<matmul_sum_t<Out>>;
   const int64_t part_cols = matmul_packed_cols(p.N), part_depth = matmul_packed_depth(p.N, p.K);
-  const int64_t step = even_piece(part_depth, kBlockDepth, 8);
+  const int64_t step = even_piece(part_depth, kBlockDepth, Panel<E>::step);
   Plan local = plan;
   local.depth = step;
   for (int64_t j0 = 0; j0 < p.N; j0 += part_cols)
     for (int64_t k0 = 0; k0 < p.K; k0 += part_depth) {
-      const SharedB<T> part{p.workspace, k0, j0, min_of(part_depth, p.K - k0), min_of(part_cols, p.N - j0)};
+      const SharedB<E> part{reinterpret_cast<E*>(p.workspace), k0, j0, min_of(part_depth, p.K - k0),
+                            min_of(part_cols, p.N - j0)};
       constexpr int64_t group = 4 * width;
       const int64_t groups = ceil_div(part.N, group), steps = ceil_div(part.K, step);
       parallel_for(groups * steps, 1, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
           const int64_t j = j0 + t / steps * group, k = k0 + t % steps * step;
-          const int64_t depth = min_of(step, k0 + part.K - k);
-          pack_panels(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(group, j0 + part.N - j), depth,
-                      part.panel(k, j, depth), width, width);
+          const int64_t terms = min_of(step, k0 + part.K - k);
+          pack_panels(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(group, j0 + part.N - j), terms,
+                      part.panel(k, j, panel_depth<E>(terms), width), width, width);
         }
       });
       const int64_t col_blocks = ceil_div(part.N, plan.cols);
@@ -237,78 +280,106 @@ template <class In, class T> void multiply_shared(const MatmulArgs<In, T>& p, co
 }
 
 // C = 0 (or C as it is), for a sum without terms.
-template <class In, class T> void multiply_nothing(const MatmulArgs<In, T>& args, int64_t batch) {
+template <class In, class Out> void multiply_nothing(const MatmulArgs<In, Out>& args, int64_t batch) {
+  using T = matmul_sum_t<Out>;
+  static constexpr T zeros[256] = {};
   for (int64_t t = 0; t < batch; ++t) {
-    const MatmulArgs<In, T> p = batch_item(args, t);
-    if (!p.accumulate)
-      for (int64_t i = 0; i < p.M; ++i)
-        for (int64_t j = 0; j < p.N; ++j) p.c[i * p.c_row + j] = T{0};
-    finish(p, 0, p.M, 0, p.N);
+    const MatmulArgs<In, Out> p = batch_item(args, t);
+    if constexpr (kInC<Out>) {
+      if (!p.accumulate)
+        for (int64_t i = 0; i < p.M; ++i)
+          for (int64_t j = 0; j < p.N; ++j) p.c[i * p.c_row + j] = T{0};
+      finish(p, p.c, p.c_row, 0, p.M, 0, p.N);
+    } else {
+      for (int64_t j = 0; j < p.N; j += 256) finish(p, zeros, 0, 0, p.M, j, min_of(256, p.N - j));
+    }
   }
 }
 
-template <class In, class T> void multiply_split(const MatmulArgs<In, T>& args, int64_t splits, int64_t batch);
-
 // A matrix times one column is that column as a row times the transposed matrix.
-template <class In, class T> MatmulArgs<In, T> as_row(MatmulArgs<In, T> p) {
-  const In* a = p.a;
-  p.a = p.b, p.b = a;
-  const int64_t a_row = p.a_row, a_col = p.a_col;
-  p.a_row = p.b_col, p.a_col = p.b_row;
-  p.b_row = a_col, p.b_col = a_row;
-  const T* bias = p.bias;
-  p.bias = p.bias_m, p.bias_m = bias;
-  for (int d = 0; d < p.batch_dims; ++d) {
-    const int64_t a_batch = p.a_batch[d];
-    p.a_batch[d] = p.b_batch[d], p.b_batch[d] = a_batch;
-  }
+template <class In, class Out> MatmulArgs<In, Out> as_row(MatmulArgs<In, Out> p) {
+  const auto swap = [](auto& x, auto& y) {
+    const auto kept = x;
+    x = y, y = kept;
+  };
+  swap(p.a, p.b);
+  swap(p.a_row, p.b_col);
+  swap(p.a_col, p.b_row);
+  swap(p.bias, p.bias_m);
+  for (int d = 0; d < p.batch_dims; ++d) swap(p.a_batch[d], p.b_batch[d]);
   p.N = p.M, p.M = 1;
   return p;
 }
 
-template <class In, class T> void matmul(const MatmulArgs<In, T>& args) {
-  if (args.batch_dims == 0 && args.M <= kTiny && args.N <= kTiny && args.K <= kTiny && args.K > 0)
-    return multiply_tiny(args);
-  if (args.N == 1 && args.M > 1 && args.c_row == 1 && args.a_col != 1) return matmul(as_row(args));
-  const int64_t batch = batch_count(args);
-  if (args.M == 0 || args.N == 0 || batch == 0) return;
-  if (args.K == 0) return multiply_nothing(args, batch);
-  const int64_t splits = matmul_splits(args.M, args.N, args.K, batch);
-  if (splits > 1) return multiply_split(args, splits, batch);
-  const Plan plan = plan_for(args, batch);
-  if (plan.few_rows || plan.few_cols || plan.b != Operand::shared) return multiply_items(args, plan, batch);
-  for (int64_t t = 0; t < batch; ++t) multiply_shared(batch_item(args, t), plan);
+// The same product without its epilogue, as plain sums.
+template <class In, class Out>
+MatmulArgs<In, matmul_sum_t<Out>> sums_alone(const MatmulArgs<In, Out>& p, matmul_sum_t<Out>* sums) {
+  MatmulArgs<In, matmul_sum_t<Out>> s{};
+  s.a = p.a, s.b = p.b, s.c = sums;
+  s.M = p.M, s.N = p.N, s.K = p.K;
+  s.a_row = p.a_row, s.a_col = p.a_col, s.b_row = p.b_row, s.b_col = p.b_col, s.c_row = p.N;
+  s.workspace = p.workspace;
+  return s;
 }
 
 // K in `splits` pieces, each a product of its own into the workspace; the pieces are added in order.
-template <class In, class T> void multiply_split(const MatmulArgs<In, T>& args, int64_t splits, int64_t batch) {
+template <class In, class Out, class E>
+void multiply_split(const MatmulArgs<In, Out>& args, int64_t splits, int64_t batch) {
+  using T = matmul_sum_t<Out>;
   const int64_t depth = ceil_div(args.K, splits), size = args.M * args.N;
   parallel_for(batch * splits, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t k = t % splits * depth;
-      MatmulArgs<In, T> p = batch_item(args, t / splits);
+      MatmulArgs<In, T> p = sums_alone(batch_item(args, t / splits), args.workspace + t * size);
       p.a += k * p.a_col;
       p.b += k * p.b_row;
-      p.c = args.workspace + t * size;
-      p.c_row = p.N;
       p.K = min_of(depth, p.K - k);
-      p.accumulate = false;
-      p.bias = p.bias_m = nullptr;
-      p.pre = nullptr;
-      p.activation = MatmulActivation::none;
-      const Plan plan = plan_for(p, batch * splits);
-      multiply_items(p, plan, 1);
+      const Plan plan = plan_for<In, T, E>(p, batch * splits, false);
+      multiply_items<In, T, E>(p, plan, 1);
     }
   });
   for (int64_t t = 0; t < batch; ++t) {
-    const MatmulArgs<In, T> p = batch_item(args, t);
-    for (int64_t i = 0; i < p.M; ++i)
-      for (int64_t j = 0; j < p.N; ++j) {
-        T sum = p.accumulate ? p.c[i * p.c_row + j] : T{0};
-        for (int64_t s = 0; s < splits; ++s) sum += args.workspace[(t * splits + s) * size + i * p.N + j];
-        p.c[i * p.c_row + j] = sum;
-      }
-    finish(p, 0, p.M, 0, p.N);
+    const MatmulArgs<In, Out> p = batch_item(args, t);
+    T* const first = args.workspace + t * splits * size;
+    for (int64_t s = 1; s < splits; ++s)
+      for (int64_t i = 0; i < size; ++i) first[i] += first[s * size + i];
+    if constexpr (kInC<Out>) {
+      for (int64_t i = 0; i < p.M; ++i)
+        for (int64_t j = 0; j < p.N; ++j) {
+          const T sum = first[i * p.N + j];
+          p.c[i * p.c_row + j] = p.accumulate ? p.c[i * p.c_row + j] + sum : sum;
+        }
+      finish(p, p.c, p.c_row, 0, p.M, 0, p.N);
+    } else {
+      finish(p, first, p.N, 0, p.M, 0, p.N);
+    }
+  }
+}
+
+template <class In, class Out, class E = matmul_sum_t<Out>> void matmul(const MatmulArgs<In, Out>& args) {
+  using T = matmul_sum_t<Out>;
+  if constexpr (Panel<E>::pairs)  // to make the pairs takes longer than they save
+    if (args.M <= kWideRows) return matmul<In, Out, T>(args);
+  if (args.batch_dims == 0 && args.M <= kTiny && args.N <= kTiny && args.K <= kTiny && args.K > 0)
+    return multiply_tiny<In, Out, E>(args);
+  if (args.N == 1 && args.M > 1 && args.c_row == 1 && args.a_col != 1) return matmul<In, Out, E>(as_row(args));
+  const int64_t batch = batch_count(args);
+  if (args.M == 0 || args.N == 0 || batch == 0) return;
+  if (args.K == 0) return multiply_nothing(args, batch);
+  const int64_t splits = matmul_splits(args.M, args.N, args.K, batch);
+  if (splits > 1) return multiply_split<In, Out, E>(args, splits, batch);
+  const Plan plan = plan_for<In, Out, E>(args, batch, true);
+  if (plan.few_rows || plan.few_cols || plan.b != Operand::shared) return multiply_items<In, Out, E>(args, plan, batch);
+  for (int64_t t = 0; t < batch; ++t) {
+    const MatmulArgs<In, Out> p = batch_item(args, t);
+    if (!matmul_keeps_sums<Out>(p.N, p.K)) {
+      multiply_shared<In, Out, E>(p, plan);
+      continue;
+    }
+    T* const sums = p.workspace + matmul_packed_cols(p.N) * matmul_packed_depth(p.N, p.K);
+    multiply_shared<In, T, E>(sums_alone(p, sums), plan);
+    parallel_for(p.M, 16,
+                 [&](int64_t begin, int64_t end) { finish(p, sums + begin * p.N, p.N, begin, end - begin, 0, p.N); });
   }
 }
 

@@ -5,17 +5,24 @@
 //
 // A, B have any strides (all four transposes; 0 and negative too); rows of C are contiguous. Each batch dimension has
 // its own strides, 0 broadcasts. C may overlap neither A, B, a bias nor itself. bfloat16 inputs are widened exactly
-// and summed in float32. K = 0 gives zeros (+ C, + bias). NaN and infinities follow the sum. The order of every sum
-// is a function of the sizes and strides alone, so the bits do not depend on the number of threads.
-// Integers wrap around and have neither bias nor activation; float64 sums in float64.
+// and summed in float32, to be rounded once, at the end; denormals may count as zero there. K = 0 gives zeros (+ C, +
+// bias). NaN and infinities follow the sum. The order of every sum is a function of the sizes and strides alone, so the
+// bits do not depend on the number of threads. Integers wrap around and have neither bias nor activation; float64 sums
+// in float64.
 #pragma once
 #include <cstdint>
+
+#include "core/bfloat16.h"
 
 namespace dl {
 
 enum class MatmulActivation : int32_t { none, relu, gelu, gelu_tanh };
 
 constexpr int kMatmulBatchDims = 6;
+
+template <class Out> struct MatmulSum { using type = Out; };
+template <> struct MatmulSum<bfloat16> { using type = float; };
+template <class Out> using matmul_sum_t = typename MatmulSum<Out>::type;
 
 template <class In, class Out> struct MatmulArgs {
   const In* a;  // (batch..., M, K)
@@ -26,11 +33,11 @@ template <class In, class Out> struct MatmulArgs {
   int batch_dims;
   int64_t batch[kMatmulBatchDims], a_batch[kMatmulBatchDims], b_batch[kMatmulBatchDims], c_batch[kMatmulBatchDims];
   bool accumulate;
-  const Out* bias;    // (N,) or null
-  const Out* bias_m;  // (M,) or null
-  Out* pre;           // strides of c, what the activation's gradient needs; or null
+  const matmul_sum_t<Out>* bias;    // (N,) or null
+  const matmul_sum_t<Out>* bias_m;  // (M,) or null
+  Out* pre;                         // strides of c, what the activation's gradient needs; or null
   MatmulActivation activation;
-  Out* workspace;  // matmul_workspace() elements, 64-byte aligned; may be null when that is 0
+  matmul_sum_t<Out>* workspace;  // matmul_workspace() elements, 64-byte aligned; may be null when that is 0
 };
 
 template <class In, class Out> using matmul_fn = void (*)(const MatmulArgs<In, Out>& args);
@@ -58,10 +65,10 @@ static inline int64_t matmul_packed_cols(int64_t N) {
   return padded < kMatmulPackedCols ? padded : kMatmulPackedCols;
 }
 
-// A multiple of every blocking of K.
+// A multiple of every blocking of K, or all of K and what a panel may add to it.
 static inline int64_t matmul_packed_depth(int64_t N, int64_t K) {
   const int64_t depth = kMatmulPackedSize / matmul_packed_cols(N) / 1024 * 1024;
-  return K < depth ? K : depth;
+  return K < depth ? (K + 31) / 32 * 32 : depth;
 }
 
 // Worth two rounds through the thread pool: C has several blocks of rows, and a batch gives too few blocks.
@@ -69,10 +76,16 @@ static inline bool matmul_shares_b(int64_t M, int64_t N, int64_t K, int64_t batc
   return M >= kMatmulSharedRows && N * K >= (batch == 1 ? 128 * 128 : 256 * 256);
 }
 
-static inline int64_t matmul_workspace(int64_t M, int64_t N, int64_t K, int64_t batch) {
+// B is shared part by part: sums that C cannot hold meanwhile stay in the workspace.
+template <class Out> static inline bool matmul_keeps_sums(int64_t N, int64_t K) {
+  return sizeof(Out) != sizeof(matmul_sum_t<Out>) && K > matmul_packed_depth(N, K);
+}
+
+template <class Out> static inline int64_t matmul_workspace(int64_t M, int64_t N, int64_t K, int64_t batch) {
   const int64_t splits = matmul_splits(M, N, K, batch);
   if (splits > 1) return splits * M * N * batch;
-  return matmul_shares_b(M, N, K, batch) ? matmul_packed_cols(N) * matmul_packed_depth(N, K) : 0;
+  if (!matmul_shares_b(M, N, K, batch)) return 0;
+  return matmul_packed_cols(N) * matmul_packed_depth(N, K) + (matmul_keeps_sums<Out>(N, K) ? M * N : 0);
 }
 
 }  // namespace dl

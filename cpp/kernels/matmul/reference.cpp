@@ -9,6 +9,9 @@ namespace {
 double widened(float x) { return x; }
 double widened(double x) { return x; }
 double widened(bfloat16 x) { return to_float(x); }
+void narrow(double x, float& y) { y = static_cast<float>(x); }
+void narrow(double x, double& y) { y = x; }
+void narrow(double x, bfloat16& y) { y = to_bfloat16(static_cast<float>(x)); }
 
 // Far out on the left a gate is zero, and so is the product, also for -inf.
 double gated(double x, double gate) { return gate == 0 ? 0 : x * gate; }
@@ -35,8 +38,8 @@ template <class In, class Out> void matmul(const MatmulArgs<In, Out>& args) {
           sum += widened(p.a[i * p.a_row + k * p.a_col]) * widened(p.b[k * p.b_row + j * p.b_col]);
         if (p.bias) sum += p.bias[j];
         if (p.bias_m) sum += p.bias_m[i];
-        if (p.pre) p.pre[i * p.c_row + j] = static_cast<Out>(sum);
-        c = static_cast<Out>(activated(sum, p.activation));
+        if (p.pre) narrow(sum, p.pre[i * p.c_row + j]);
+        narrow(activated(sum, p.activation), c);
       }
     }
   });
@@ -61,7 +64,7 @@ template <class T, class Unsigned> void matmul_integer(const MatmulArgs<T, T>& a
 }
 
 DL_REGISTER("matmul/float32", (matmul<float, float>), matmul_fn<float, float>)
-DL_REGISTER("matmul/bfloat16", (matmul<bfloat16, float>), matmul_fn<bfloat16, float>)
+DL_REGISTER("matmul/bfloat16", (matmul<bfloat16, bfloat16>), matmul_fn<bfloat16, bfloat16>)
 DL_REGISTER("matmul/float64", (matmul<double, double>), matmul_fn<double, double>)
 DL_REGISTER("matmul/int64", (matmul_integer<int64_t, uint64_t>), matmul_fn<int64_t, int64_t>)
 DL_REGISTER("matmul/int32", (matmul_integer<int32_t, uint32_t>), matmul_fn<int32_t, int32_t>)

@@ -3,6 +3,6 @@
 
 namespace dl {
 DL_REGISTER("matmul/float32", (matmul<float, float>), matmul_fn<float, float>)
-DL_REGISTER("matmul/bfloat16", (matmul<bfloat16, float>), matmul_fn<bfloat16, float>)
+DL_REGISTER("matmul/bfloat16", (matmul<bfloat16, bfloat16>), matmul_fn<bfloat16, bfloat16>)
 DL_REGISTER("matmul/float64", (matmul<double, double>), matmul_fn<double, double>)
 }  // namespace dl

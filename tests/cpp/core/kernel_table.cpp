@@ -65,7 +65,7 @@ TEST_F(KernelTable, ListsOnlyWhatIsRegistered) {
 }
 
 TEST_F(KernelTable, TargetsHaveNames) {
-  for (Target t : {Target::reference, Target::baseline, Target::avx2, Target::avx512})
+  for (Target t : {Target::reference, Target::baseline, Target::avx2, Target::avx512, Target::avx512_bf16, Target::amx})
     EXPECT_EQ(target_from_name(target_name(t)), t);
   EXPECT_THROW(target_from_name("sse2"), ValueError);
   EXPECT_THROW(target_from_name("cuda"), ValueError);

@@ -17,7 +17,8 @@ template <class In, class Out> struct Problem {
   MatmulArgs<In, Out> args{};
   int64_t batch;
   GuardedBuffer<In> a, b;
-  GuardedBuffer<Out> c, pre, bias, bias_m, workspace;
+  GuardedBuffer<Out> c, pre;
+  GuardedBuffer<matmul_sum_t<Out>> bias, bias_m, workspace;
 
   Problem(Shape s, bool a_turned, bool b_turned, int64_t items = 1, int misalign = 1)
       : batch(items),
@@ -27,7 +28,7 @@ template <class In, class Out> struct Problem {
         pre(c.size(), misalign),
         bias(s.N, misalign),
         bias_m(s.M, misalign),
-        workspace(matmul_workspace(s.M, s.N, s.K, items)) {
+        workspace(matmul_workspace<Out>(s.M, s.N, s.K, items)) {
     args.a = a.data(), args.b = b.data(), args.c = c.data(), args.workspace = workspace.data();
     args.M = s.M, args.N = s.N, args.K = s.K;
     args.a_row = a_turned ? 1 : s.K + kGap, args.a_col = a_turned ? s.M + kGap : 1;
@@ -61,8 +62,8 @@ template <class In, class Out> struct Problem {
     const auto next = [&] { return static_cast<double>((state = state * 1664525u + 1013904223u) >> 28) + low; };
     for (In& v : a) v = from_double<In>(next());
     for (In& v : b) v = from_double<In>(next());
-    for (Out& v : bias) v = from_double<Out>(next());
-    for (Out& v : bias_m) v = from_double<Out>(next());
+    for (auto& v : bias) v = from_double<matmul_sum_t<Out>>(next());
+    for (auto& v : bias_m) v = from_double<matmul_sum_t<Out>>(next());
   }
 
   // What the reference makes of the same arguments, in `expected` (and `expected_pre`, where asked for).
@@ -80,14 +81,14 @@ template <class In, class Out> struct Problem {
 };
 
 std::vector<Shape> shapes() {
-  return {{1, 1, 1},   {1, 17, 3},   {2, 3, 70},     {5, 8, 1},    {6, 16, 9},   {7, 33, 17},
-          {13, 31, 5}, {14, 32, 16}, {15, 65, 33},   {8, 12, 130}, {30, 4, 131}, {9, 130, 70},
-          {64, 1, 65}, {1, 100, 67}, {61, 150, 300}, {17, 5, 64},  {3, 1, 64}};
+  return {{1, 1, 1},      {1, 17, 3},   {2, 3, 70},   {5, 8, 1},    {6, 16, 9},   {7, 33, 17}, {13, 31, 5},
+          {14, 32, 16},   {15, 65, 33}, {8, 12, 130}, {30, 4, 131}, {9, 130, 70}, {64, 1, 65}, {1, 100, 67},
+          {61, 150, 300}, {17, 5, 64},  {3, 1, 64},   {1, 200, 19}, {2, 803, 26}};
 }
 
 // Large enough for several blocks: shared panels of B, several steps along K, a K cut in pieces.
 std::vector<Shape> large_shapes() {
-  return {{350, 70, 300}, {400, 130, 270}, {3, 5, 20000}, {40, 700, 129}, {170, 40, 70}};
+  return {{350, 70, 300}, {400, 130, 270}, {3, 5, 20000}, {190, 16, 16500}, {40, 700, 129}, {170, 40, 70}};
 }
 
 template <class In, class Out> void compare_shapes(const char* name) {
@@ -113,24 +114,24 @@ template <class In, class Out> void compare_shapes(const char* name) {
 }
 
 TEST(Matmul, Float32) { compare_shapes<float, float>("matmul/float32"); }
-TEST(Matmul, Bfloat16) { compare_shapes<bfloat16, float>("matmul/bfloat16"); }
+TEST(Matmul, Bfloat16) { compare_shapes<bfloat16, bfloat16>("matmul/bfloat16"); }
 TEST(Matmul, Float64) { compare_shapes<double, double>("matmul/float64"); }
 TEST(Matmul, Int64) { compare_shapes<int64_t, int64_t>("matmul/int64"); }
 TEST(Matmul, Int32) { compare_shapes<int32_t, int32_t>("matmul/int32"); }
 TEST(Matmul, Uint8) { compare_shapes<uint8_t, uint8_t>("matmul/uint8"); }
 
-TEST(Matmul, LargeShapesAndTheirBits) {
-  using Fn = matmul_fn<float, float>;
-  const Fn reference = find_version<Fn>("matmul/float32", Target::reference);
+template <class In, class Out> void compare_large_shapes(const char* name) {
+  using Fn = matmul_fn<In, Out>;
+  const Fn reference = find_version<Fn>(name, Target::reference);
   for (const Shape s : large_shapes())
     for (int turned = 0; turned < 4; ++turned) {
       SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " turned " << turned);
-      Problem<float, float> p(s, turned & 1, turned & 2), whole(s, turned & 1, turned & 2);
-      GuardedBuffer<float> expected(p.c.size()), unused(p.c.size()), first(p.c.size());
+      Problem<In, Out> p(s, turned & 1, turned & 2), whole(s, turned & 1, turned & 2);
+      GuardedBuffer<Out> expected(p.c.size()), unused(p.c.size()), first(p.c.size());
       p.randomise();
       whole.fill_whole();
       whole.run_reference(reference, expected, unused);
-      for_each_fast_version<Fn>("matmul/float32", [&](Fn kernel) {
+      for_each_fast_version<Fn>(name, [&](Fn kernel) {
         whole.run(kernel);
         expect_same(whole.c, expected);
         const int threads = num_threads();
@@ -144,11 +145,14 @@ TEST(Matmul, LargeShapesAndTheirBits) {
     }
 }
 
+TEST(Matmul, LargeShapesAndTheirBits) { compare_large_shapes<float, float>("matmul/float32"); }
+TEST(Matmul, LargeShapesAndTheirBitsBfloat16) { compare_large_shapes<bfloat16, bfloat16>("matmul/bfloat16"); }
+
 template <class In, class Out> void compare_epilogues(const char* name) {
   using Fn = matmul_fn<In, Out>;
   const Fn reference = find_version<Fn>(name, Target::reference);
   for (const Shape s : {Shape{5, 35, 20}, Shape{3, 5, 90}, Shape{20, 2, 90}, Shape{17, 1, 8}, Shape{30, 33, 270},
-                        Shape{3, 4, 0}, Shape{2, 2, 16500}})
+                        Shape{3, 4, 0}, Shape{2, 2, 16500}, Shape{2, 210, 9}})
     for (auto activation :
          {MatmulActivation::none, MatmulActivation::relu, MatmulActivation::gelu, MatmulActivation::gelu_tanh})
       for (int options = 0; options < 16; options += s.K > 1000 ? 5 : 1) {
@@ -173,6 +177,7 @@ template <class In, class Out> void compare_epilogues(const char* name) {
 }
 
 TEST(Matmul, Epilogue) { compare_epilogues<float, float>("matmul/float32"); }
+TEST(Matmul, EpilogueBfloat16) { compare_epilogues<bfloat16, bfloat16>("matmul/bfloat16"); }
 TEST(Matmul, EpilogueFloat64) { compare_epilogues<double, double>("matmul/float64"); }
 
 TEST(Matmul, BatchesAndBroadcasts) {

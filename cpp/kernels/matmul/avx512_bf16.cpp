@@ -1,0 +1,6 @@
+#include "dispatch/kernel.h"
+#include "kernels/matmul/gemm.h"
+
+namespace dl {
+DL_REGISTER("matmul/bfloat16", (matmul<bfloat16, bfloat16, Pair>), matmul_fn<bfloat16, bfloat16>)
+}  // namespace dl
