@@ -1,7 +1,11 @@
-// What this machine can do at most, as JSON: limits [THREADS]
-// Fused multiply-adds in registers, and the bandwidth of reads and copies by level of the memory.
-// Build: g++ -O3 -march=native -ffp-contract=fast -pthread limits.cpp -o limits   (benchmarks/limits.py does it)
+// What this machine can do at most, as JSON: limits [THREADS], or limits --probe THREADS for the first figure alone.
+// Fused multiply-adds and bfloat16 dot products in registers, and the bandwidth of reads, of copies and of copies past
+// the caches by level of the memory. Build: g++ -O3 -march=native -ffp-contract=fast -pthread limits.cpp -o limits
+// (benchmarks/limits.py does it)
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -76,6 +80,25 @@ double fma_gflops(int threads) {
   return 2.0 * kLanes * kChains * kRounds * threads / seconds / 1e9;
 }
 
+// vdpbf16ps: 0 where the CPU has none. A matrix unit, with tiles for registers, is not counted.
+double bf16_gflops([[maybe_unused]] int threads) {
+#if defined(__AVX512BF16__)
+  constexpr long kRounds = 4000000;
+  const double seconds = shortest(threads, 5, [](int) {
+    Vec a[kChains];
+    const __m512bh x = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.999f), _mm512_set1_ps(0.001f));
+    for (int c = 0; c < kChains; ++c) a[c] = Vec{} + static_cast<float>(c);
+    for (long i = 0; i < kRounds; ++i)
+#pragma GCC unroll 12
+      for (int c = 0; c < kChains; ++c) a[c] = _mm512_dpbf16_ps(a[c], x, x);
+    for (int c = 0; c < kChains; ++c) keep(a[c]);
+  });
+  return 4.0 * kLanes * kChains * kRounds * threads / seconds / 1e9;
+#else
+  return 0;
+#endif
+}
+
 void read_all(const Vec* x, size_t n, long repeats) {
   Vec sum[8] = {};
   for (long r = 0; r < repeats; ++r) {
@@ -92,6 +115,28 @@ void copy_all(const Vec* x, Vec* y, size_t n, long repeats) {
     for (size_t i = 0; i + 4 <= n; i += 4)
 #pragma GCC unroll 4
       for (int u = 0; u < 4; ++u) y[i + u] = x[i + u];
+    asm volatile("" ::: "memory");
+  }
+}
+
+void store_past_caches(Vec* to, Vec v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(reinterpret_cast<float*>(to), v);
+#elif defined(__AVX__)
+  _mm256_stream_ps(reinterpret_cast<float*>(to), v);
+#elif defined(__x86_64__)
+  _mm_stream_ps(reinterpret_cast<float*>(to), v);
+#else
+  *to = v;
+#endif
+}
+
+// A plain store first reads the line it writes; this one does not.
+void stream_all(const Vec* x, Vec* y, size_t n, long repeats) {
+  for (long r = 0; r < repeats; ++r) {
+    for (size_t i = 0; i + 4 <= n; i += 4)
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) store_past_caches(y + i + u, x[i + u]);
     asm volatile("" ::: "memory");
   }
 }
@@ -126,9 +171,15 @@ std::vector<Level> levels(int threads) {
 
 int main(int argc, char** argv) {
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int threads = argc > 1 ? std::max(1, std::atoi(argv[1])) : cores;
+  const bool probe = argc > 2 && std::strcmp(argv[1], "--probe") == 0;
+  const int threads = argc > 1 ? std::max(1, std::atoi(argv[probe ? 2 : 1])) : cores;
+  if (probe) {
+    std::printf("%.1f\n", fma_gflops(threads));
+    return 0;
+  }
   fma_gflops(threads);  // the clock settles
   std::printf("{\"threads\": %d, \"fma_gflops\": %.1f", threads, fma_gflops(threads));
+  std::printf(", \"bf16_gflops\": %.1f", bf16_gflops(threads));
   for (const Level& level : levels(threads)) {
     const size_t bytes = level.bytes / 512 * 512, n = bytes / kBytes;
     std::vector<std::unique_ptr<void, void (*)(void*)>> memory;
@@ -142,8 +193,10 @@ int main(int argc, char** argv) {
     const double moved = static_cast<double>(bytes) * static_cast<double>(repeats) * threads / 1e9;
     const double read = shortest(threads, 4, [&](int t) { read_all(data[t], n, repeats); });
     const double copy = shortest(threads, 4, [&](int t) { copy_all(data[t], data[t] + n / 2, n / 2, repeats); });
-    std::printf(", \"%s_bytes\": %zu, \"%s_read_gbs\": %.1f, \"%s_copy_gbs\": %.1f", level.name,
-                level.bytes * static_cast<size_t>(threads), level.name, moved / read, level.name, moved / copy);
+    const double stream = shortest(threads, 4, [&](int t) { stream_all(data[t], data[t] + n / 2, n / 2, repeats); });
+    std::printf(", \"%s_bytes\": %zu, \"%s_read_gbs\": %.1f, \"%s_copy_gbs\": %.1f, \"%s_stream_gbs\": %.1f",
+                level.name, level.bytes * static_cast<size_t>(threads), level.name, moved / read, level.name,
+                moved / copy, level.name, moved / stream);
   }
   std::printf("}\n");
   return 0;
