@@ -1,7 +1,9 @@
 // The elementwise family: dtype promotion, broadcasting and layout; then one kernel call over merged dimensions.
 #include "kernels/elementwise/elementwise.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <string_view>
 
@@ -369,5 +371,8 @@ const BinaryOp binary_ops[] = {
 DL_BIND(elementwise) {
   using namespace dl;
   for (const BinaryOp& op : binary_ops) bind_binary(m, op);
+  static const BinaryOp& mul = *std::find_if(std::begin(binary_ops), std::end(binary_ops),
+                                             [](const BinaryOp& op) { return std::string_view(op.name) == "mul"; });
+  m.def("square", [](py::handle x) { return binary(mul, x, x); }, py::arg("x"), "x * x.");
   m.def("where", &dl::where, py::arg("condition"), py::arg("a"), py::arg("b"), "a where the condition holds, else b.");
 }

@@ -558,6 +558,9 @@ def sort(x: Tensor, dim: int, descending: bool) -> tuple:
 
 def sqrt(x: Any) -> _Tensor: ...
 
+def square(x: Any) -> _Tensor:
+    """x * x."""
+
 def squeeze(x: Tensor, axis: int) -> _Tensor:
     """An axis of size one removed; a view."""
 

@@ -121,6 +121,7 @@ def sign(x: Tensor) -> Tensor:
     return _C.sign(x)
 
 
+@shortcut(_C.square)
 def square(x: Tensor) -> Tensor:
     """x^2."""
     expect_tensor(x, "square")
@@ -133,7 +134,7 @@ class _Square(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save(x)
-        return _C.mul(x, x)
+        return _C.square(x)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
