@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/steps.h"
 
 namespace dl {
 namespace {
@@ -34,19 +35,28 @@ std::atomic<bool (*)()> interrupt_poll{nullptr};
 thread_local bool inside_parallel = false;
 thread_local bool was_cancelled = false;
 
-void run_blocks(Job& job, bool may_poll) {
+// Asks every ~50 ms whether to go on.
+class Interrupt {
+ public:
+  bool came() {
+    const auto now = Clock::now();
+    if (now - last_poll_ < std::chrono::milliseconds(50)) return false;
+    last_poll_ = now;
+    auto* poll = interrupt_poll.load();
+    return poll && poll();
+  }
+
+ private:
   using Clock = std::chrono::steady_clock;
-  constexpr auto kPollEvery = std::chrono::milliseconds(50);
-  auto last_poll = Clock::now();
+  Clock::time_point last_poll_ = Clock::now();
+};
+
+void run_blocks(Job& job, bool may_poll) {
+  Interrupt interrupt;
   for (int64_t b; (b = job.next.fetch_add(1, std::memory_order_relaxed)) < job.blocks;) {
     if (job.cancelled.load(std::memory_order_relaxed)) continue;
     job.fn(job.context, b * job.grain, std::min(job.n, (b + 1) * job.grain));
-    if (!may_poll) continue;
-    const auto now = Clock::now();
-    if (now - last_poll < kPollEvery) continue;
-    last_poll = now;
-    auto* poll = interrupt_poll.load();
-    if (poll && poll()) job.cancelled = true;
+    if (may_poll && interrupt.came()) job.cancelled = true;
   }
 }
 
@@ -56,6 +66,15 @@ inline void cpu_relax() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+// Spins for 30 to 100 µs, by the length of the CPU's pause, and then lets others run.
+constexpr int kSpins = 2000;
+template <class Done> inline void wait_until(const Done& done) {
+  for (int spin = 0; !done(); ++spin) {
+    if (spin < kSpins) cpu_relax();
+    else std::this_thread::yield();
+  }
 }
 
 class Pool {
@@ -95,21 +114,15 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = nullptr;
     }
-    for (int spin = 0; active_.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin < kSpins) cpu_relax();
-      else std::this_thread::yield();
-    }
+    wait_until([&] { return active_.load(std::memory_order_acquire) == 0; });
   }
 
  private:
-  // 30 to 100 µs of spinning, by the length of the CPU's pause: that bridges the gap between the operations of a
-  // training step without a trip through the kernel.
-  static constexpr int kSpins = 2000;
-
   void work() {
     inside_parallel = true;
     uint64_t seen = 0;
     for (;;) {
+      // That bridges the gap between the operations of a training step without a trip through the kernel.
       for (int spin = 0; spin < kSpins && ticket_.load(std::memory_order_acquire) == seen; ++spin) cpu_relax();
       Job* job;
       {
@@ -208,6 +221,63 @@ void parallel_for(int64_t n, int64_t grain, BlockFn fn, void* context) {
   }
   inside_parallel = false;
   if (job.cancelled) was_cancelled = true;
+}
+
+namespace {
+
+// The items of a parallel_steps call that stay together.
+struct alignas(64) StepRange {
+  std::atomic<int64_t> begun{0};  // steps that some thread has taken up
+  int64_t begin = 0, end = 0;
+};
+
+// One parallel_steps in flight. A thread that runs out of work in a step takes over ranges that nobody has begun, so
+// any number of threads, late ones included, gets through; it waits only for ranges that another thread is at.
+struct Steps {
+  int64_t steps, ranges;
+  StepFn fn;
+  void* context;
+  std::thread::id polls;  // the thread that asks for interrupts; none in a nested call
+  std::vector<StepRange> range;
+  std::atomic<int64_t> done{0};  // ranges, over all steps
+  std::atomic<bool> cancelled{false};
+
+  void run(int64_t own) {
+    const bool may_poll = std::this_thread::get_id() == polls;
+    Interrupt interrupt;
+    for (int64_t s = 0; s < steps; ++s) {
+      for (int64_t k = 0; k < ranges; ++k) {
+        StepRange& r = range[static_cast<size_t>((own + k) % ranges)];
+        int64_t before = s;
+        if (r.begun.load(std::memory_order_relaxed) != s ||
+            !r.begun.compare_exchange_strong(before, s + 1, std::memory_order_relaxed))
+          continue;
+        fn(context, s, r.begin, r.end);
+        done.fetch_add(1, std::memory_order_acq_rel);
+      }
+      if (may_poll && interrupt.came()) cancelled = true;
+      wait_until([&] {
+        return done.load(std::memory_order_acquire) >= (s + 1) * ranges || cancelled.load(std::memory_order_relaxed);
+      });
+      if (cancelled.load(std::memory_order_relaxed)) return;
+    }
+  }
+};
+
+}  // namespace
+
+void parallel_steps(int64_t steps, int64_t n, int64_t grain, StepFn fn, void* context) {
+  if (steps <= 0 || n <= 0) return;
+  const bool nested = inside_parallel;
+  const int64_t ranges = nested ? 1 : std::min<int64_t>((n + grain - 1) / grain, num_threads());
+  Steps work{steps, ranges, fn, context, nested ? std::thread::id() : std::this_thread::get_id(), {}, {0}, {false}};
+  work.range = std::vector<StepRange>(static_cast<size_t>(ranges));
+  for (int64_t r = 0; r < ranges; ++r) {
+    work.range[static_cast<size_t>(r)].begin = n * r / ranges;
+    work.range[static_cast<size_t>(r)].end = n * (r + 1) / ranges;
+  }
+  parallel_for(ranges, 1, [&](int64_t begin, int64_t) { work.run(begin); });
+  if (work.cancelled) was_cancelled = true;
 }
 
 void* thread_scratch() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/steps.h"
 
 namespace dl {
 namespace {
@@ -159,6 +160,57 @@ TEST_F(Parallel, AnInterruptSkipsTheRemainingBlocks) {
   EXPECT_LT(blocks, 1000);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
   expect_covers(1000, 10);
+}
+
+// Every item of every step once, and none before all of the step before: each adds up what its neighbours left.
+void expect_steps(int64_t steps, int64_t n, int64_t grain) {
+  std::vector<int64_t> value(static_cast<size_t>(2 * n), 1);
+  std::atomic<int64_t> visits{0};
+  parallel_steps(steps, n, grain, [&](int64_t step, int64_t begin, int64_t end) {
+    const int64_t *from = value.data() + step % 2 * n, left = n - 1;
+    int64_t* to = value.data() + (step + 1) % 2 * n;
+    for (int64_t i = begin; i < end; ++i) to[i] = (from[i] + from[(i + left) % n] + from[(i + 1) % n]) % 1000003;
+    visits += end - begin;
+  });
+  EXPECT_EQ(visits, steps * n);
+  int64_t expected = 1;
+  for (int64_t s = 0; s < steps; ++s) expected = 3 * expected % 1000003;
+  for (int64_t i = 0; i < n; ++i) ASSERT_EQ(value[steps % 2 * n + i], expected) << "item " << i << " of " << n;
+}
+
+TEST_F(Parallel, StepsFollowOneAnother) {
+  for (int threads : {1, 2, 3, 8}) {
+    set_num_threads(threads);
+    for (int64_t steps : {0, 1, 2, 500})
+      for (int64_t n : {1, 2, 7, 64}) expect_steps(steps, n, 1);
+    expect_steps(20, 10, 4);
+    expect_steps(20, 10, 100);
+  }
+}
+
+TEST_F(Parallel, StepsOfSeveralCallersAndInsideOfABlock) {
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 4; ++c)
+    callers.emplace_back([] {
+      for (int round = 0; round < 20; ++round) expect_steps(50, 9, 1);
+    });
+  for (auto& t : callers) t.join();
+  parallel_for(8, 1, [](int64_t, int64_t) { expect_steps(10, 5, 1); });
+}
+
+TEST_F(Parallel, AnInterruptSkipsTheRemainingSteps) {
+  static std::atomic<bool> asked;
+  asked = false;
+  set_interrupt_poll([] { return asked.exchange(true) == false; });
+  std::atomic<int> calls{0};
+  parallel_steps(1000, 4, 1, [&](int64_t, int64_t, int64_t) {
+    ++calls;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  });
+  set_interrupt_poll(nullptr);
+  EXPECT_TRUE(take_cancelled());
+  EXPECT_LT(calls, 1000);
+  expect_steps(20, 10, 1);
 }
 
 TEST_F(Parallel, ScratchIsAlignedWritableAndOneForEachThread) {
