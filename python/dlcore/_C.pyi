@@ -490,6 +490,12 @@ def reset_peak_memory() -> None:
 def reshape(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """The same elements in another shape; a copy only where no view can show it."""
 
+def rnn_backward(cell: str, x: Tensor, w_ih: Tensor, w_hh: Tensor, gates: Tensor, saved: Tensor | None, y: Tensor, prev: Tensor, c0: Tensor | None, dy: Tensor, dh_n: Tensor, dc_n: Tensor | None, sizes: Sequence[int], reverse: bool, need_dx: bool, need_dw_ih: bool, need_dw_hh: bool) -> tuple[_Tensor, _Tensor, _Tensor, _Tensor, _Tensor, _Tensor]:
+    """dx, dw_ih, dw_hh, the gates' gradients added up over the rows, dh0 and dc0; None for what is not asked for."""
+
+def rnn_forward(cell: str, x: Tensor, w_ih: Tensor, w_hh: Tensor, b: Tensor | None, b_n: Tensor | None, h0: Tensor, c0: Tensor | None, sizes: Sequence[int], reverse: bool, keep: bool) -> tuple[_Tensor, _Tensor, _Tensor, _Tensor, _Tensor, _Tensor]:
+    """A recurrent layer over rows of `sizes` sequences a step: y, the h that each row began with, h_n, c_n, and with `keep` the gates and what else backward needs."""
+
 def round(x: Any) -> _Tensor: ...
 
 def rsqrt(x: Any) -> _Tensor: ...

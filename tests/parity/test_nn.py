@@ -181,6 +181,66 @@ def test_attention_weights(average):
     check(ours, theirs, single, call=lambda m, x: m(x, x, x, average_attn_weights=average)[1])
 
 
+RECURRENT = {
+    "RNN": lambda m, **options: m.RNN(7, 10, **options),
+    "RNN relu": lambda m, **options: m.RNN(7, 10, nonlinearity="relu", **options),
+    "LSTM": lambda m, **options: m.LSTM(7, 10, **options),
+    "GRU": lambda m, **options: m.GRU(7, 10, **options),
+}
+RECURRENT_OPTIONS = [
+    {},
+    {"bias": False, "batch_first": True},
+    {"num_layers": 3, "bidirectional": True},
+    {"num_layers": 2, "dropout": 0.0, "batch_first": True, "bidirectional": True},
+]
+LENGTHS = {"even": None, "sorted": [6, 4, 4, 1], "unsorted": [2, 6, 1, 4]}
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("options", RECURRENT_OPTIONS, ids=str)
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_recurrent(kind, options, lengths):
+    dl.manual_seed(0)
+    ours, theirs = RECURRENT[kind](nn, **options), RECURRENT[kind](torch.nn, **options)
+    assert str(ours) == str(theirs)
+    assert [(k, v.shape) for k, v in ours.state_dict().items()] == [
+        (k, tuple(v.shape)) for k, v in theirs.state_dict().items()
+    ]
+    first, layers = options.get("batch_first", False), len(theirs.all_weights)
+    x, h0, c0 = normal(*((4, 6, 7) if first else (6, 4, 7))), normal(layers, 4, 10), normal(layers, 4, 10)
+
+    def call(module, x, h0, c0):
+        tools = nn.utils.rnn if module is ours else torch.nn.utils.rnn
+        if lengths != "even":
+            x = tools.pack_padded_sequence(x, LENGTHS[lengths], first, enforce_sorted=lengths == "sorted")
+        y, last = module(x, (h0, c0) if kind == "LSTM" else h0)
+        if lengths != "even":
+            y, n = tools.pad_packed_sequence(y, first, 0.5)
+            assert n.tolist() == LENGTHS[lengths]
+        h_n, c_n = last if kind == "LSTM" else (last, last + 0 * c0)
+        ends = (h_n.reshape(-1), c_n.reshape(-1), y.reshape(-1))
+        return dl.cat(ends, 0) if module is ours else torch.cat(ends, 0)
+
+    check(ours, theirs, x, h0, c0, call=call)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_recurrent_cells(kind, bias):
+    dl.manual_seed(0)
+    ours, theirs = getattr(nn, kind)(7, 10, bias), getattr(torch.nn, kind)(7, 10, bias)
+    assert str(ours) == str(theirs)
+
+    def call(module, x, h, c):
+        if kind == "LSTMCell":
+            y, c = module(x, (h, c))
+            return y + 2 * c
+        return module(x, h) + 0 * c
+
+    check(ours, theirs, normal(4, 7), normal(4, 10), normal(4, 10), call=call)
+    check(ours, theirs, normal(7), normal(10), normal(10), call=call)
+
+
 A, B = normal(6, 4), normal(6, 4)
 PROBABILITIES = rng.uniform(0.01, 0.99, (6, 4)).astype(np.float32)
 TRUTHS = (rng.random((6, 4)) < 0.5).astype(np.float32)
@@ -240,6 +300,8 @@ def test_default_values_have_the_same_ranges():
         lambda m: m.MultiheadAttention(96, 4),
         lambda m: m.MultiheadAttention(96, 4, kdim=40, vdim=60),
         lambda m: m.LayerNorm(30),
+        lambda m: m.LSTM(60, 50),
+        lambda m: m.GRUCell(60, 50),
     ):
         ours, theirs = make(nn).state_dict(), make(torch.nn).state_dict()
         for key, t in theirs.items():

@@ -76,6 +76,38 @@ def _prod(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return x if dim else torch.prod(x)
 
 
+def _recurrent(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One direction of one layer, as half of PyTorch's bidirectional layer with the same weights for both."""
+
+    def call(
+        x: Any,
+        *weights: Any,
+        b_ih: Any = None,
+        b_hh: Any = None,
+        h0: Any = None,
+        c0: Any = None,
+        batch_sizes: Any = None,
+        reverse: bool = False,
+    ) -> Any:
+        H, B = weights[1].shape[1], x.shape[1] if batch_sizes is None else batch_sizes[0]
+        params = [w for w in (*weights, b_ih, b_hh) if w is not None] * 2
+        states = [torch.zeros(B, H, dtype=x.dtype) if s is None else s for s in (h0, c0)]
+        states = [torch.stack([s, s]) for s in states]
+        options = (params, b_ih is not None, 1, 0.0, False, True)
+        state = states if function is torch.lstm else states[0]
+        if batch_sizes is None:
+            y, *last = function(x, state, *options, False)
+        else:
+            y, *last = function(x, torch.tensor(batch_sizes), state, *options)
+        return y.split(H, -1)[reverse], *(s[int(reverse)] for s in last)
+
+    return call
+
+
+def _rnn(*args: Any, nonlinearity: str = "tanh", **kwargs: Any) -> Any:
+    return _recurrent(torch.rnn_relu if nonlinearity == "relu" else torch.rnn_tanh)(*args, **kwargs)
+
+
 # What PyTorch calls otherwise, offers only as a method, or lacks a fused form of.
 COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "cast": lambda x, dtype: x.to(dtype),
@@ -95,6 +127,9 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
         x, (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape, *args, **kwargs
     ),
     "linear": _linear,
+    "lstm_layer": _recurrent(torch.lstm),
+    "gru_layer": _recurrent(torch.gru),
+    "rnn_layer": _rnn,
     "prod": _prod,
     "scaled_dot_product_attention": _attention,
     "gather": _indexed(torch.gather),

@@ -18,6 +18,7 @@ from dlcore.ops.pool import *
 from dlcore.ops.random import *
 from dlcore.ops.reduce import *
 from dlcore.ops.repeat import *
+from dlcore.ops.rnn import *
 from dlcore.ops.shape import *
 from dlcore.ops.softmax import *
 from dlcore.ops.sort import *

@@ -1,0 +1,4 @@
+"""Clipping of gradients, and sequences of different lengths."""
+
+from dlcore.nn.utils import rnn as rnn
+from dlcore.nn.utils.clip_grad import *
