@@ -16,6 +16,7 @@ from benchmarks.peers.inputs import Params
 
 class Raxis(TorchNames):
     lib, nn, F, optim = raxis, nn, raxis.nn.functional, optim
+    without = frozenset(("rnn", "train_charlstm"))
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)

@@ -71,32 +71,6 @@ class Eager(TorchNames):
 
         return self.forward(run)
 
-    def rnn(self, p: Params) -> Call:
-        weights, x, dy = inputs.recurrent(p)
-        model = (nn.LSTM if p["kind"] == "lstm" else nn.GRU)(p["H"], p["H"], p["layers"])
-        for parameter, array in zip(model.parameters(), weights, strict=True):
-            self.assign(parameter, array)
-        x, dy = self.tensor(x), self.tensor(dy)
-        if not p["bwd"]:
-            return self.forward(lambda: model(x)[0])
-        leaves = [x.requires_grad_(), *model.parameters()]
-        return lambda: torch.autograd.grad(model(x)[0], leaves, dy)
-
-    def train_charlstm(self, p: Params) -> Call:
-        class CharLSTM(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.embedding = nn.Embedding(p["V"], p["H"])
-                self.lstm = nn.LSTM(p["H"], p["H"], p["L"], batch_first=True)
-                self.head = nn.Linear(p["H"], p["V"])
-
-            def forward(self, tokens):
-                return self.head(self.lstm(self.embedding(tokens))[0])
-
-        model = self.seeded(CharLSTM())
-        x, y = (self.tensor(array) for array in inputs.gpt_batch({"V": p["V"]}, p["B"], p["T"]))
-        return self.classify(model, self.adam(model), x, y)
-
     def train_unet(self, p: Params) -> Call:
         model = self.image_model(self.seeded(torch_unet.UNet(p["ch"])))
         x, noise = inputs.normal(*[(p["B"], 3, p["HW"], p["HW"])] * 2)

@@ -1,4 +1,5 @@
-"""Models for the libraries that share PyTorch's names: GPT-2, a vision transformer, residual networks.
+"""Models for the libraries that share PyTorch's names: GPT-2, a vision transformer, residual networks, a
+recurrent one.
 
 Each function gets the adapter (`a`), whose `nn`, `F` and `lib` it builds the model of.
 """
@@ -132,3 +133,19 @@ def resnet(a: TorchNames, bottleneck: bool, layers: tuple[int, ...], classes: in
             stages.append(Block(n_in, width, 1 if i else stride))
             n_in = 4 * width if bottleneck else width
     return nn.Sequential(*stages, Pool(), nn.Linear(n_in, classes))
+
+
+def char_lstm(a: TorchNames, vocabulary: int, width: int, layers: int) -> Any:
+    nn = a.nn
+
+    class CharLSTM(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(vocabulary, width)
+            self.lstm = nn.LSTM(width, width, layers, batch_first=True)
+            self.head = nn.Linear(width, vocabulary)
+
+        def forward(self, tokens):
+            return self.head(self.lstm(self.embedding(tokens))[0])
+
+    return CharLSTM()

@@ -257,6 +257,22 @@ class TorchNames(Adapter):
         optimizer = self.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
         return self.classify(model, optimizer, self.image(x), self.tensor(y))
 
+    def rnn(self, p: Params) -> Call:
+        weights, x, dy = inputs.recurrent(p)
+        model = (self.nn.LSTM if p["kind"] == "lstm" else self.nn.GRU)(p["H"], p["H"], p["layers"])
+        for parameter, array in zip(model.parameters(), weights, strict=True):
+            self.assign(parameter, array)
+        x, dy = self.tensor(x), self.tensor(dy)
+        if not p["bwd"]:
+            return self.forward(lambda: model(x)[0])
+        leaves = [x.requires_grad_(), *model.parameters()]
+        return lambda: self.lib.autograd.grad(model(x)[0], leaves, dy)
+
+    def train_charlstm(self, p: Params) -> Call:
+        model = self.seeded(torch_models.char_lstm(self, p["V"], p["H"], p["L"]))
+        x, y = (self.tensor(array) for array in inputs.gpt_batch({"V": p["V"]}, p["B"], p["T"]))
+        return self.classify(model, self.adam(model), x, y)
+
     def gpt(self, sizes: Params) -> Any:
         return torch_models.gpt(self, sizes)
 
