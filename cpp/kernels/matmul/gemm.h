@@ -95,7 +95,10 @@ template <class In, class Out, class E> Plan plan_for(const MatmulArgs<In, Out>&
   if (want < 1) want = 1;
   const bool cut_rows = plan.b != Operand::packed || plan.few_cols;
   const int64_t least_rows = 4 * kTileRows, by_rows = min_of(cut_rows ? min_of(want, 8) : 1, ceil_div(p.M, least_rows));
-  plan.rows = even_piece(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows)), Panel<E>::row_unit);
+  plan.row_blocks = ceil_div(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows)));
+  if (plan.row_blocks > 8)
+    plan.row_blocks = ceil_div(plan.row_blocks, 4) * 4;  // as many for each of two or four threads
+  plan.rows = even_piece(p.M, ceil_div(p.M, plan.row_blocks), Panel<E>::row_unit);
   plan.row_blocks = ceil_div(p.M, plan.rows);
   plan.streams = !plan.few_rows && !plan.few_cols && p.b_col == 1 && p.M <= kStreamRows && p.N >= kStreamCols / 4;
   const int64_t narrow = plan.b == Operand::shared ? kStreamCols
