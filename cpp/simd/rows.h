@@ -20,13 +20,10 @@ DL_INLINE Vec keep(Vec v, Vec otherwise, Part lanes) { return select(first_n(lan
 constexpr int kRowStreams = 4;  // independent chains, to hide the latency of an addition
 constexpr int kRowSteps = 16;   // additions one after another before a tree takes over: bounds the error of a sum
 
-// Several sums over the same pass: terms(i, lanes, add) calls add(k, v) for sum k. Depth of the tree: 16 + n / (64
-// lanes).
-template <int kSums> struct Sums { float of[kSums]; };
-template <int kSums, class Terms> DL_INLINE Sums<kSums> sums_over(int64_t n, const Terms& terms) {
+// Several sums over the same pass, lane by lane, added to `total`: terms(i, lanes, add) calls add(k, v) for sum k.
+// Depth of the tree: 16 + n / (64 lanes).
+template <int kSums, class Terms> DL_INLINE void add_sums(int64_t n, const Terms& terms, Vec (&total)[kSums]) {
   constexpr int64_t V = Vec::size, kStep = kRowStreams * V;
-  Vec total[kSums];
-  for (int k = 0; k < kSums; ++k) total[k] = zero();
   int64_t i = 0;
   while (n - i >= kStep) {
     Vec a[kSums][kRowStreams];
@@ -41,6 +38,14 @@ template <int kSums, class Terms> DL_INLINE Sums<kSums> sums_over(int64_t n, con
     const Part rest{n - i};
     terms(i, rest, [&](int k, Vec v) DL_BODY { total[k] += keep(v, zero(), rest); });
   }
+}
+
+// The same of one row, as numbers.
+template <int kSums> struct Sums { float of[kSums]; };
+template <int kSums, class Terms> DL_INLINE Sums<kSums> sums_over(int64_t n, const Terms& terms) {
+  Vec total[kSums];
+  for (int k = 0; k < kSums; ++k) total[k] = zero();
+  add_sums(n, terms, total);
   Sums<kSums> sums;
   for (int k = 0; k < kSums; ++k) sums.of[k] = reduce_add(total[k]);
   return sums;

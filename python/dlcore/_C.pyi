@@ -174,6 +174,15 @@ def avg_pool2d_backward(dy: Tensor, shape: int | Sequence[int], kernel: int | Se
 def avg_pool2d_forward(x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], ceil_mode: bool, count_include_pad: bool, divisor: int) -> _Tensor:
     """The average of each window; divisor 0: its size."""
 
+def batch_norm_apply(x: Tensor, w: Tensor | None, b: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Batch norm with given statistics: the result and copies of them."""
+
+def batch_norm_backward(x: Tensor, w: Tensor | None, mean: Tensor, var: Tensor, dy: Tensor, eps: float, own: bool, need_dx: bool, need_dw: bool, need_db: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Gradients of batch norm for x, w and b; None for one not asked for. own: the statistics are x's."""
+
+def batch_norm_forward(x: Tensor, w: Tensor | None, b: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, momentum: float, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Batch norm with the batch's statistics: the result, the mean and the variance. Running statistics are updated in place."""
+
 def bitwise_and(a: Any, b: Any) -> _Tensor: ...
 
 def bitwise_and_(self: Any, b: Any) -> Any: ...

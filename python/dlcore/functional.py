@@ -6,6 +6,7 @@ They are the functions of `dlcore.ops`, where each is documented.
 from dlcore.ops import (
     adaptive_avg_pool2d,
     avg_pool2d,
+    batch_norm,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     conv2d,
@@ -40,6 +41,7 @@ from dlcore.ops import (
 __all__ = [
     "adaptive_avg_pool2d",
     "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv2d",

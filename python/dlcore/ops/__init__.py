@@ -2,6 +2,7 @@
 
 from dlcore.ops.activation import *
 from dlcore.ops.attention import *
+from dlcore.ops.batch_norm import *
 from dlcore.ops.conv import *
 from dlcore.ops.copy import *
 from dlcore.ops.creation import *
