@@ -72,6 +72,86 @@ def test_layer_norm():
     assert [n for n, _ in nn.LayerNorm(3, bias=False).named_parameters()] == ["weight"]
 
 
+def test_batch_norm_follows_the_batches():
+    layer, x = nn.BatchNorm1d(3), rand(6, 3, 4).astype(np.float32)
+    mean, var = x.astype(np.float64).mean((0, 2)), x.astype(np.float64).var((0, 2), ddof=1)
+    y = layer(dl.tensor(x))
+    assert close(layer.running_mean, 0.1 * mean, 1) and close(layer.running_var, 0.9 + 0.1 * var, 1)
+    assert layer.num_batches_tracked.item() == 1
+    assert close(y.mean((0, 2)), np.zeros(3), 1) and not layer.running_mean.requires_grad
+    layer.eval()
+    shifted = (x - value(layer.running_mean)[:, None]) / np.sqrt(value(layer.running_var)[:, None] + 1e-5)
+    assert close(layer(dl.tensor(x)), shifted, np.abs(shifted) + 1)
+    assert layer.num_batches_tracked.item() == 1
+
+    average = nn.BatchNorm1d(3, momentum=None)
+    batches = [rand(5, 3, seed=i).astype(np.float32) for i in range(4)]
+    for batch in batches:
+        average(dl.tensor(batch))
+    assert close(average.running_mean, np.mean([b.mean(0) for b in batches], 0), 1)
+    average.reset_running_stats()
+    assert average.running_mean.tolist() == [0.0] * 3 and average.running_var.tolist() == [1.0] * 3
+    assert average.num_batches_tracked.item() == 0
+
+
+def test_batch_norm_changes_what_it_was_given():
+    """The same memory: a buffer that is shared, or was handed out by state_dict, goes on showing the statistics."""
+    layer = nn.BatchNorm2d(2)
+    state = layer.state_dict()
+    assert list(state) == ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    layer(dl.tensor(rand(2, 2, 3, 3), dtype=dl.float32))
+    assert state["running_mean"].tolist() == layer.running_mean.tolist() != [0.0, 0.0]
+    assert state["num_batches_tracked"].item() == 1
+    strided = dl.zeros((2, 3))[:, 1]
+    dl.nn.functional.batch_norm(
+        dl.tensor([[1.0, 2.0], [3.0, 6.0]]), strided, dl.ones((2,)), training=True, momentum=0.5
+    )
+    assert strided.tolist() == [1.0, 2.0]
+
+
+def test_batch_norm_gradient_outlives_a_later_step():
+    """In evaluation too: the statistics that a result was made with, not those that a later step left."""
+    layer = nn.BatchNorm1d(2).eval()
+    x = dl.tensor(rand(4, 2), dtype=dl.float32, requires_grad=True)
+    y = layer(x)
+    layer.train()(dl.tensor(5 * rand(4, 2), dtype=dl.float32))
+    y.sum().backward()
+    assert close(x.grad, np.full((4, 2), 1 / np.sqrt(1 + 1e-5)), 1)
+    assert list(nn.BatchNorm1d(2, affine=False).parameters()) == []
+    assert list(nn.BatchNorm1d(2, track_running_stats=False).state_dict()) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize(
+    "make, shape, text",
+    [
+        (lambda: nn.BatchNorm1d(3), (3,), "[BatchNorm1d] expected (N, C) or (N, C, L), got 1 dimensions (input (3,))"),
+        (lambda: nn.BatchNorm1d(3), (2, 3, 4, 5), "[BatchNorm1d] expected (N, C) or (N, C, L), got 4 dimensions"),
+        (lambda: nn.BatchNorm2d(3), (2, 3), "[BatchNorm2d] expected (N, C, H, W), got 2 dimensions (input (2, 3))"),
+        (lambda: nn.BatchNorm2d(3), (2, 4, 1, 2), "[BatchNorm2d] expected 3 channels, got 4 (input (2, 4, 1, 2))"),
+        (lambda: nn.BatchNorm1d(3), (1, 3), "[batch_norm] expected more than one value per channel in training"),
+        (lambda: nn.BatchNorm1d(0), (1, 3), "[BatchNorm1d] num_features must be an integer of at least 1, got 0"),
+    ],
+)
+def test_batch_norm_errors(make, shape, text):
+    with pytest.raises(ValueError) as caught:
+        make()(dl.zeros(shape))
+    assert text in str(caught.value)
+
+
+def test_batch_norm_refuses_statistics_it_cannot_change():
+    x, plain = dl.ones((2, 3)), dl.zeros((3,))
+    for mean, text in (
+        (dl.zeros((3,), requires_grad=True), "[batch_norm] expected running_mean that requires no gradient"),
+        (dl.zeros((1,)).expand((3,)), "[batch_norm] the target of shape (3,) is an expanded view"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            dl.nn.functional.batch_norm(x, mean, plain, training=True)
+        assert text in str(caught.value)
+    with pytest.raises(TypeError) as caught_type:
+        nn.BatchNorm1d(3)(np.zeros((2, 3)))
+    assert "[BatchNorm1d] expected a Tensor, got ndarray" in str(caught_type.value)
+
+
 def test_dropout():
     layer = nn.Dropout(0.25)
     x = dl.ones((10_000,))

@@ -77,6 +77,14 @@ MODULES = {
     "LayerNorm two": (lambda m: m.LayerNorm((3, 13), eps=1e-3), normal(2, 3, 13)),
     "LayerNorm plain": (lambda m: m.LayerNorm(13, elementwise_affine=False), normal(5, 13)),
     "LayerNorm shifted": (lambda m: m.LayerNorm(64), 1e4 + normal(5, 64)),
+    "BatchNorm1d": (lambda m: m.BatchNorm1d(13), normal(5, 13)),
+    "BatchNorm1d runs": (lambda m: m.BatchNorm1d(13, eps=1e-3, momentum=None), normal(5, 13, 17)),
+    "BatchNorm1d untracked": (lambda m: m.BatchNorm1d(13, track_running_stats=False), normal(5, 13)),
+    "BatchNorm2d": (lambda m: m.BatchNorm2d(4, momentum=0.3), normal(3, 4, 9, 8)),
+    "BatchNorm2d unlearned": (lambda m: m.BatchNorm2d(4, affine=False), normal(3, 4, 9, 8)),
+    "BatchNorm2d unbiased": (lambda m: m.BatchNorm2d(4, bias=False), normal(3, 4, 9, 8)),
+    "BatchNorm2d shifted": (lambda m: m.BatchNorm2d(4), 1e4 + normal(3, 4, 9, 8)),
+    "BatchNorm2d evaluated": (lambda m: m.BatchNorm2d(4).eval(), normal(3, 4, 9, 8)),
     "MaxPool2d": (lambda m: m.MaxPool2d(3, 2, padding=1), normal(2, 3, 9, 8)),
     "MaxPool2d ceil": (lambda m: m.MaxPool2d((2, 3), ceil_mode=True, dilation=(2, 1)), normal(2, 3, 9, 8)),
     "AvgPool2d": (lambda m: m.AvgPool2d(3, 2, padding=1), normal(2, 3, 9, 8)),
@@ -124,6 +132,76 @@ def test_their_state_into_ours():
     ours.load_state_dict({k: dl.from_dlpack(v.detach()) for k, v in theirs.state_dict().items()})
     x = normal(3, 4)
     assert_as_good(ours(dl.tensor(x)), theirs(to_torch(x)), theirs.double()(to_torch(x, torch.float64)))
+
+
+BATCHES = {"1d": lambda: normal(6, 5), "runs": lambda: normal(3, 5, 7), "2d": lambda: normal(3, 5, 4, 6)}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"momentum": None}, {"momentum": 0.0}, {"track_running_stats": False}], ids=str
+)
+@pytest.mark.parametrize("kind", BATCHES)
+def test_batch_norm_over_several_steps(kind, options):
+    """Training, then evaluation, then the state there and back; the running statistics after each step."""
+    name = "BatchNorm2d" if kind == "2d" else "BatchNorm1d"
+    ours = getattr(nn, name)(5, **options)
+    nn.init.uniform_(ours.weight, 0.5, 1.5)
+    nn.init.uniform_(ours.bias, -1.0, 1.0)
+    theirs = load_into_torch(ours, getattr(torch.nn, name)(5, **options))
+    truth = copy.deepcopy(theirs).double()
+
+    def compare_states():
+        for key, value in truth.state_dict().items():
+            assert_as_good(ours.state_dict()[key], theirs.state_dict()[key], value, key)
+
+    for training in (True, True, True, False, True, False):
+        for module in (ours, theirs, truth):
+            module.train(training)
+        x = 2 * BATCHES[kind]() + 3
+        assert_as_good(ours(dl.tensor(x)), theirs(to_torch(x)), truth(to_torch(x, torch.float64)), "output")
+        compare_states()
+    again = getattr(nn, name)(5, **options).eval()
+    again.load_state_dict({k: dl.from_dlpack(v.detach()) for k, v in theirs.state_dict().items()})
+    assert_as_good(again(dl.tensor(x)), theirs(to_torch(x)), truth(to_torch(x, torch.float64)), "their state in ours")
+    back = load_into_torch(ours, copy.deepcopy(theirs))
+    assert_as_good(ours(dl.tensor(x)), back(to_torch(x)), truth(to_torch(x, torch.float64)), "our state in theirs")
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 4, 6), (3, 5, 0, 6)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_of_nothing(shape, training):
+    ours, theirs = nn.BatchNorm2d(5).train(training), torch.nn.BatchNorm2d(5).train(training)
+    x, y = dl.zeros(shape).requires_grad_(), torch.zeros(shape).requires_grad_()
+    ours(x).sum().backward()
+    theirs(y).sum().backward()
+    assert x.grad.shape == shape
+    for a, b in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
+        assert a.grad.tolist() == b.grad.tolist()
+    for key, value in theirs.state_dict().items():
+        assert ours.state_dict()[key].tolist() == value.tolist(), key
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (1, 5, 1)])
+def test_batch_norm_of_one_value(shape):
+    for module, zeros in ((nn.BatchNorm1d(5), dl.zeros), (torch.nn.BatchNorm1d(5), torch.zeros)):
+        with pytest.raises(ValueError, match="xpected more than (1|one) value per channel"):
+            module(zeros(shape))
+        assert module.eval()(zeros(shape)).shape == shape
+
+
+def test_batch_norm_of_bfloat16():
+    """The parameters and running statistics may stay in float32, or become bfloat16 too."""
+    x = normal(4, 5, 6)
+    for dtype in ("float32", "bfloat16"):
+        ours, theirs = nn.BatchNorm1d(5), torch.nn.BatchNorm1d(5)
+        ours.to(getattr(dl, dtype))
+        theirs.to(getattr(torch, dtype))
+        y, z = ours(dl.tensor(x).to(dl.bfloat16)), theirs(to_torch(x).bfloat16())
+        assert y.dtype is dl.bfloat16 and ours.running_mean.dtype.name == dtype
+        assert np.abs(y.float().numpy() - z.detach().float().numpy()).max() <= 2**-7 * 4
+        for name in ("running_mean", "running_var"):
+            a, b = getattr(ours, name).float().numpy(), getattr(theirs, name).float().numpy()
+            assert np.abs(a - b).max() <= 2**-8
 
 
 def test_embedding():
@@ -302,6 +380,7 @@ def test_default_values_have_the_same_ranges():
         lambda m: m.LayerNorm(30),
         lambda m: m.LSTM(60, 50),
         lambda m: m.GRUCell(60, 50),
+        lambda m: m.BatchNorm1d(30),
     ):
         ours, theirs = make(nn).state_dict(), make(torch.nn).state_dict()
         for key, t in theirs.items():

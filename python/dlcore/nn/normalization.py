@@ -1,4 +1,4 @@
-"""LayerNorm and Dropout."""
+"""LayerNorm, BatchNorm and Dropout."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 from dlcore import _C, ops
 from dlcore.nn import init
+from dlcore.nn.linear import check_size
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.tensor import Tensor
 
-__all__ = ["Dropout", "LayerNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "Dropout", "LayerNorm"]
 
 
 class LayerNorm(Module):
@@ -57,6 +58,129 @@ class LayerNorm(Module):
     def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}, bias={self.bias is not None}"
+
+
+class _BatchNorm(Module):
+    dims: tuple[int, ...]
+    expected: str
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        bias: bool = True,
+        dtype: Any = _C.float32,
+    ) -> None:
+        check_size(self, num_features=num_features)
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.weight = Parameter(_C.empty((num_features,), dtype)) if affine else None
+        self.bias = Parameter(_C.empty((num_features,), dtype)) if affine and bias else None
+        self.running_mean = _C.empty((num_features,), dtype) if track_running_stats else None
+        self.running_var = _C.empty((num_features,), dtype) if track_running_stats else None
+        self.num_batches_tracked = _C.zeros((), _C.int64) if track_running_stats else None
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forgets the batches seen: mean 0 and variance 1."""
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Also sets weight to ones and bias to zeros."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        name = type(self).__name__
+        if not isinstance(x, _C.Tensor):
+            raise TypeError(f"[{name}] expected a Tensor, got {type(x).__name__}")
+        if x.ndim not in self.dims:
+            raise ValueError(f"[{name}] expected {self.expected}, got {x.ndim} dimensions (input {x.shape})")
+        if x.shape[1] != self.num_features:
+            raise ValueError(f"[{name}] expected {self.num_features} channels, got {x.shape[1]} (input {x.shape})")
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+            momentum = 1 / int(self.num_batches_tracked) if momentum is None else momentum
+        return ops.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            momentum or 0.0,
+            self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """(x - mean) / √(variance + eps) · weight + bias for each channel of (N, C) or (N, C, L).
+
+    In training mean and variance are the batch's own, and the running ones follow them; in evaluation the running ones
+    are used.
+
+    Args:
+        num_features: C, the number of channels.
+        eps: added to the variance.
+        momentum: the share of a batch in the running statistics; None averages all batches alike.
+        affine: whether there is a weight, (C,), ones at first.
+        track_running_stats: whether there are running_mean (zeros at first), running_var (ones at first) and
+            num_batches_tracked. Without them the batch's own statistics are used in evaluation too.
+        bias: whether there is, besides a weight, a bias, (C,), zeros at first.
+        dtype: of the parameters and the running statistics.
+
+    Raises:
+        ValueError: another number of dimensions or channels, or one value per channel in training.
+
+    Source: S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift", 2015.
+    """
+
+    dims = (2, 3)
+    expected = "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(_BatchNorm):
+    """(x - mean) / √(variance + eps) · weight + bias for each channel of (N, C, H, W).
+
+    In training mean and variance are the batch's own, and the running ones follow them; in evaluation the running ones
+    are used.
+
+    Args:
+        num_features: C, the number of channels.
+        eps: added to the variance.
+        momentum: the share of a batch in the running statistics; None averages all batches alike.
+        affine: whether there is a weight, (C,), ones at first.
+        track_running_stats: whether there are running_mean (zeros at first), running_var (ones at first) and
+            num_batches_tracked. Without them the batch's own statistics are used in evaluation too.
+        bias: whether there is, besides a weight, a bias, (C,), zeros at first.
+        dtype: of the parameters and the running statistics.
+
+    Raises:
+        ValueError: another number of dimensions or channels, or one value per channel in training.
+
+    Source: S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift", 2015.
+    """
+
+    dims = (4,)
+    expected = "(N, C, H, W)"
 
 
 class Dropout(Module):
