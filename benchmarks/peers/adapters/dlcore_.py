@@ -28,7 +28,6 @@ LAYERS = {
 
 class DLCore(TorchNames):
     lib, nn, F, optim = dlcore, nn, functional, optim
-    without = frozenset(("batchnorm_fwdbwd", "train_resnet18", "infer_resnet50"))
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
