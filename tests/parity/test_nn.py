@@ -33,7 +33,7 @@ def load_into_torch(ours, theirs):
     return theirs
 
 
-def check(ours, theirs, *inputs, call=lambda module, *args: module(*args)):
+def check(ours, theirs, *inputs, call=lambda module, *args: module(*args), products=1):
     """Values and gradients of one call, with a random gradient of the output."""
     load_into_torch(ours, theirs)
     runs = {}
@@ -54,7 +54,7 @@ def check(ours, theirs, *inputs, call=lambda module, *args: module(*args)):
         if select(runs["theirs"]) is None:  # a parameter that the output does not depend on
             assert select(runs["ours"]) is None
             return
-        assert_as_good(select(runs["ours"]), select(runs["theirs"]), select(runs["truth"]), what)
+        assert_as_good(select(runs["ours"]), select(runs["theirs"]), select(runs["truth"]), what, products)
 
     compare(lambda run: run[2], "output")
     for i in range(len(leaves)):
@@ -210,6 +210,7 @@ def test_embedding():
     check(nn.Embedding(11, 5, padding_idx=2), torch.nn.Embedding(11, 5, padding_idx=2), tokens)
 
 
+ATTENTION_PRODUCTS = 4  # projections, scores, weighted values, output
 ATTENTION = [
     {},
     {"bias": False},
@@ -247,16 +248,16 @@ def test_attention(options, mask, need_weights):
         # The weights take part, so that their gradient is compared as well.
         return y if w is None else y + (w * w).sum()
 
-    check(ours, theirs, q, k, v, call=call)
+    check(ours, theirs, q, k, v, call=call, products=ATTENTION_PRODUCTS)
 
 
 @pytest.mark.parametrize("average", [True, False])
 def test_attention_weights(average):
     ours, theirs = nn.MultiheadAttention(12, 3), torch.nn.MultiheadAttention(12, 3)
     x = normal(5, 2, 12)
-    check(ours, theirs, x, call=lambda m, x: m(x, x, x, average_attn_weights=average)[1])
+    check(ours, theirs, x, call=lambda m, x: m(x, x, x, average_attn_weights=average)[1], products=2)
     single = normal(5, 12)
-    check(ours, theirs, single, call=lambda m, x: m(x, x, x, average_attn_weights=average)[1])
+    check(ours, theirs, single, call=lambda m, x: m(x, x, x, average_attn_weights=average)[1], products=2)
 
 
 RECURRENT = {
