@@ -1,18 +1,11 @@
 #include <cmath>
-#include <type_traits>
 
 #include "dispatch/kernel.h"
 #include "kernels/loss/loss.h"
+#include "kernels/reference.h"
 
 namespace dl {
 namespace {
-
-template <class T> double value_of(T x) { return x; }
-double value_of(bfloat16 x) { return to_float(x); }
-template <class T> T rounded(double a) {
-  if constexpr (std::is_same_v<T, bfloat16>) return to_bfloat16(static_cast<float>(a));
-  else return static_cast<T>(a);
-}
 
 template <class T, class S = typename LossOf<T>::type> void forward(const T* x, const int64_t* target, const S* w,
                                                                     S* loss, S* norm, S* statistics, int64_t rows,

@@ -1,17 +1,10 @@
-#include "core/bfloat16.h"
+#include "kernels/reference.h"
 #include "core/parallel.h"
 #include "dispatch/kernel.h"
 #include "kernels/matmul/batch.h"
 
 namespace dl {
 namespace {
-
-double widened(float x) { return x; }
-double widened(double x) { return x; }
-double widened(bfloat16 x) { return to_float(x); }
-void narrow(double x, float& y) { y = static_cast<float>(x); }
-void narrow(double x, double& y) { y = x; }
-void narrow(double x, bfloat16& y) { y = to_bfloat16(static_cast<float>(x)); }
 
 // Far out on the left a gate is zero, and so is the product, also for -inf.
 double gated(double x, double gate) { return gate == 0 ? 0 : x * gate; }
@@ -33,13 +26,13 @@ template <class In, class Out> void matmul(const MatmulArgs<In, Out>& args) {
       const int64_t i = row % args.M;
       for (int64_t j = 0; j < p.N; ++j) {
         Out& c = p.c[i * p.c_row + j];
-        double sum = p.accumulate ? widened(c) : 0;
+        double sum = p.accumulate ? value_of(c) : 0;
         for (int64_t k = 0; k < p.K; ++k)
-          sum += widened(p.a[i * p.a_row + k * p.a_col]) * widened(p.b[k * p.b_row + j * p.b_col]);
+          sum += value_of(p.a[i * p.a_row + k * p.a_col]) * value_of(p.b[k * p.b_row + j * p.b_col]);
         if (p.bias) sum += p.bias[j];
         if (p.bias_m) sum += p.bias_m[i];
-        if (p.pre) narrow(sum, p.pre[i * p.c_row + j]);
-        narrow(activated(sum, p.activation), c);
+        if (p.pre) p.pre[i * p.c_row + j] = rounded<Out>(sum);
+        c = rounded<Out>(activated(sum, p.activation));
       }
     }
   });

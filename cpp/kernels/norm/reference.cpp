@@ -1,19 +1,12 @@
 #include <cmath>
-#include <type_traits>
 #include <vector>
 
 #include "dispatch/kernel.h"
 #include "kernels/norm/norm.h"
+#include "kernels/reference.h"
 
 namespace dl {
 namespace {
-
-template <class T> double value_of(T x) { return x; }
-double value_of(bfloat16 x) { return to_float(x); }
-template <class T> T rounded(double a) {
-  if constexpr (std::is_same_v<T, bfloat16>) return to_bfloat16(static_cast<float>(a));
-  else return static_cast<T>(a);
-}
 
 template <class T, class S>
 void forward(const T* x, const T* w, const T* b, T* y, S* mean, S* rstd, int64_t rows, int64_t cols, double eps) {

@@ -1,26 +1,18 @@
 #include <cmath>
 #include <limits>
-#include <type_traits>
 
 #include "dispatch/kernel.h"
 #include "kernels/optim/optim.h"
+#include "kernels/reference.h"
 
 namespace dl {
 namespace {
 
-template <class T> double widen(T v) { return static_cast<double>(v); }
-double widen(bfloat16 v) { return to_float(v); }
-
-template <class T> T narrow(double v) {
-  if constexpr (std::is_same_v<T, bfloat16>) return to_bfloat16(static_cast<float>(v));
-  else return static_cast<T>(v);
-}
-
 template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const AdamOptions* o) {
   for (const AdamTensor<T>* t = tensors; t < tensors + count; ++t) {
     for (int64_t i = 0; i < t->n; ++i) {
-      const double w = widen(t->w[i]) * o->decay;
-      const double g = (o->maximize ? -widen(t->dw[i]) : widen(t->dw[i])) + o->l2 * w;
+      const double w = value_of(t->w[i]) * o->decay;
+      const double g = (o->maximize ? -value_of(t->dw[i]) : value_of(t->dw[i])) + o->l2 * w;
       const double m = o->beta1 * t->m[i] + (1 - o->beta1) * g;
       double v = o->beta2 * t->v[i] + (1 - o->beta2) * g * g;
       t->m[i] = static_cast<Moment<T>>(m);
@@ -29,7 +21,7 @@ template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const 
         if (v > t->v_max[i] || v != v) t->v_max[i] = static_cast<Moment<T>>(v);
         v = t->v_max[i];
       }
-      t->w[i] = narrow<T>(w - t->step_size * m / (std::sqrt(v) / t->root_bias2 + o->eps));
+      t->w[i] = rounded<T>(w - t->step_size * m / (std::sqrt(v) / t->root_bias2 + o->eps));
     }
   }
 }
@@ -37,13 +29,13 @@ template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const 
 template <class T> void sgd(const SgdTensor<T>* tensors, int64_t count, const SgdOptions* o) {
   for (const SgdTensor<T>* t = tensors; t < tensors + count; ++t) {
     for (int64_t i = 0; i < t->n; ++i) {
-      double g = (o->maximize ? -widen(t->dw[i]) : widen(t->dw[i])) + o->l2 * widen(t->w[i]);
+      double g = (o->maximize ? -value_of(t->dw[i]) : value_of(t->dw[i])) + o->l2 * value_of(t->w[i]);
       if (t->m) {
         const double m = t->first ? g : o->momentum * t->m[i] + (1 - o->dampening) * g;
         t->m[i] = static_cast<Moment<T>>(m);
         g = o->nesterov ? g + o->momentum * m : m;
       }
-      t->w[i] = narrow<T>(widen(t->w[i]) - o->lr * g);
+      t->w[i] = rounded<T>(value_of(t->w[i]) - o->lr * g);
     }
   }
 }
@@ -53,7 +45,7 @@ template <class T> void norm_partials(const OptimTensor<T>* tensors, int64_t cou
     for (int64_t i = 0; i < t->n; ++i) {
       double& sum = partial[t->first_block + i / kOptimBlock];
       if (i % kOptimBlock == 0) sum = 0;
-      const double a = std::fabs(widen(t->x[i]));
+      const double a = std::fabs(value_of(t->x[i]));
       if (p == std::numeric_limits<double>::infinity()) sum = a > sum || a != a ? a : sum;
       else sum += p == 2 ? a * a : std::pow(a, p);
     }
@@ -62,7 +54,7 @@ template <class T> void norm_partials(const OptimTensor<T>* tensors, int64_t cou
 
 template <class T> void scale_tensors(const OptimTensor<T>* tensors, int64_t count, double factor) {
   for (const OptimTensor<T>* t = tensors; t < tensors + count; ++t)
-    for (int64_t i = 0; i < t->n; ++i) t->x[i] = narrow<T>(widen(t->x[i]) * factor);
+    for (int64_t i = 0; i < t->n; ++i) t->x[i] = rounded<T>(value_of(t->x[i]) * factor);
 }
 
 #define DL_OPTIM(T, t)                                                \

@@ -5,22 +5,14 @@
 #include <limits>
 #include <type_traits>
 
-#include "core/bfloat16.h"
 #include "dispatch/kernel.h"
 #include "kernels/random/random.h"
+#include "kernels/reference.h"
 
 namespace dl {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
-
-template <class T> double widen(T v) { return static_cast<double>(v); }
-double widen(bfloat16 v) { return to_float(v); }
-
-template <class T> T narrow(double v) {
-  if constexpr (std::is_same_v<T, bfloat16>) return to_bfloat16(static_cast<float>(v));
-  else return static_cast<T>(v);
-}
 
 // In [0, 1), with as many bits as T's computation has.
 template <class T> double unit(uint64_t seed, uint64_t stream, int64_t i) {
@@ -41,7 +33,7 @@ void random_bits(uint32_t* y, int64_t n, uint64_t seed, uint64_t stream) {
 
 template <class T>
 void random_uniform(T* y, int64_t n, uint64_t seed, uint64_t stream, double low, double scale, double most) {
-  for (int64_t i = 0; i < n; ++i) y[i] = narrow<T>(std::min(low + unit<T>(seed, stream, i) * scale, most));
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded<T>(std::min(low + unit<T>(seed, stream, i) * scale, most));
 }
 
 // (w, w') -> one of the two normals.
@@ -58,7 +50,7 @@ template <class T> void random_normal(T* y, int64_t n, uint64_t seed, uint64_t s
     if constexpr (std::is_same_v<T, double>)
       turns = static_cast<double>(random_pair(seed, stream, first + 16)) * 0x1p-64;
     else turns = random_word(seed, stream, first + 16) * 0x1p-32;
-    y[i] = narrow<T>(mean + std * box_muller(open_unit<T>(seed, stream, first), turns, second));
+    y[i] = rounded<T>(mean + std * box_muller(open_unit<T>(seed, stream, first), turns, second));
   }
 }
 
@@ -78,7 +70,7 @@ void random_permutation(int64_t* y, int64_t n, uint64_t seed, uint64_t stream) {
 }
 
 template <class T> void random_bernoulli(const T* p, T* y, int64_t n, uint64_t seed, uint64_t stream) {
-  for (int64_t i = 0; i < n; ++i) y[i] = narrow<T>(open_unit<T>(seed, stream, i) <= widen(p[i]) ? 1 : 0);
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded<T>(open_unit<T>(seed, stream, i) <= value_of(p[i]) ? 1 : 0);
 }
 
 template <class T> void random_multinomial(const T* p, int64_t* y, int64_t rows, int64_t cols, int64_t samples,
@@ -89,8 +81,8 @@ template <class T> void random_multinomial(const T* p, int64_t* y, int64_t rows,
       double total = 0;
       int64_t last = 0;
       for (int64_t c = 0; c < cols; ++c) {
-        work[c] = total += widen(p[c]);
-        if (widen(p[c]) > 0) last = c;
+        work[c] = total += value_of(p[c]);
+        if (value_of(p[c]) > 0) last = c;
       }
       for (int64_t s = 0; s < samples; ++s) {
         const double t = unit<double>(seed, stream, r * samples + s) * total;
@@ -100,7 +92,7 @@ template <class T> void random_multinomial(const T* p, int64_t* y, int64_t rows,
     } else {
       for (int64_t c = 0; c < cols; ++c) {
         const double u = open_unit<double>(seed, stream, r * cols + c);
-        work[c] = widen(p[c]) > 0 ? -std::log(u) / widen(p[c]) : std::numeric_limits<double>::infinity();
+        work[c] = value_of(p[c]) > 0 ? -std::log(u) / value_of(p[c]) : std::numeric_limits<double>::infinity();
         order[c] = c;
       }
       std::partial_sort(order, order + samples, order + cols,
@@ -113,7 +105,7 @@ template <class T> void random_multinomial(const T* p, int64_t* y, int64_t rows,
 template <class T>
 void dropout(const T* x, T* y, int64_t n, uint64_t seed, uint64_t stream, uint32_t threshold, double scale) {
   for (int64_t i = 0; i < n; ++i)
-    y[i] = narrow<T>(random_word(seed, stream, i) >= threshold ? widen(x[i]) * scale : 0.0);
+    y[i] = rounded<T>(random_word(seed, stream, i) >= threshold ? value_of(x[i]) * scale : 0.0);
 }
 
 DL_REGISTER("random_bits", random_bits, random_bits_fn)

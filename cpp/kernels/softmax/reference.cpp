@@ -1,19 +1,11 @@
 #include <cmath>
-#include <type_traits>
 
-#include "core/bfloat16.h"
 #include "dispatch/kernel.h"
+#include "kernels/reference.h"
 #include "kernels/softmax/softmax.h"
 
 namespace dl {
 namespace {
-
-template <class T> double value_of(T x) { return x; }
-double value_of(bfloat16 x) { return to_float(x); }
-template <class T> T rounded(double a) {
-  if constexpr (std::is_same_v<T, bfloat16>) return to_bfloat16(static_cast<float>(a));
-  else return static_cast<T>(a);
-}
 
 // Calls body(first) with the offset of the first element of every column.
 template <class Body> void for_columns(int64_t outer, int64_t n, int64_t inner, Body body) {
