@@ -58,9 +58,8 @@ void bind_runtime(py::module_& m) {
       "supported_targets",
       [] {
         std::vector<std::string> names;
-        for (Target t :
-             {Target::reference, Target::baseline, Target::avx2, Target::avx512, Target::avx512_bf16, Target::amx})
-          if (cpu_supports(t)) names.emplace_back(target_name(t));
+        for (int t = 0; t < static_cast<int>(Target::cuda); ++t)
+          if (cpu_supports(Target(t))) names.emplace_back(target_name(Target(t)));
         return names;
       },
       "The targets that this CPU runs.");

@@ -17,7 +17,8 @@ from tests.test_cpp import BUILD, programs  # noqa: F401 (a fixture)
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-EXTENSIONS = ("avx512_bf16", "amx")  # compiled from files of their name
+CMAKE = (ROOT / "cmake" / "targets.cmake").read_text()
+EXTENSIONS = re.search(r"set\(DLCORE_EXTENSIONS ([^)]*)\)", CMAKE)[1].split()  # compiled from files of their name
 TARGETS = ("baseline", "avx2", "avx512", *EXTENSIONS)
 
 
@@ -30,8 +31,7 @@ def sources_of(target):
 
 def flags_of(target):
     """What cmake/targets.cmake compiles this target with."""
-    text = (ROOT / "cmake" / "targets.cmake").read_text()
-    words = re.search(rf"set\(DLCORE_FLAGS_{target} ([^)]*)\)", text).group(1).replace('"', "").split()
+    words = re.search(rf"set\(DLCORE_FLAGS_{target} ([^)]*)\)", CMAKE).group(1).replace('"', "").split()
     other = re.compile(r"\$\{DLCORE_FLAGS_(\w+)\}")
     return [flag for w in words for flag in (flags_of(other.match(w)[1]) if other.match(w) else [w])]
 

@@ -32,9 +32,9 @@ AnyFn best_version(const KernelSlot& slot, int target) {
 }
 
 Target best_cpu_target() {
-  for (Target t : {Target::amx, Target::avx512_bf16, Target::avx512, Target::avx2})
-    if (cpu_supports(t) && cpu_gains_by(t)) return t;
-  return Target::baseline;
+  int t = static_cast<int>(Target::cuda) - 1;
+  while (!cpu_supports(Target(t)) || !cpu_gains_by(Target(t))) --t;
+  return Target(t);
 }
 
 // DLCORE_TARGET is read once, by the first caller: the import.

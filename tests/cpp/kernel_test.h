@@ -137,7 +137,8 @@ template <class Fn> Fn find_version(const std::string& name, Target target) {
 template <class Fn, class Body> void for_each_fast_version(const std::string& name, Body&& body) {
   compared_kernels().insert(name);
   const int before = num_threads();
-  for (Target target : {Target::baseline, Target::avx2, Target::avx512, Target::avx512_bf16, Target::amx}) {
+  for (int t = static_cast<int>(Target::baseline); t < static_cast<int>(Target::cuda); ++t) {
+    const Target target = Target(t);
     const Fn version = find_version<Fn>(name, target);
     if (!version || !cpu_supports(target)) continue;
     for (int threads : {1, 3}) {

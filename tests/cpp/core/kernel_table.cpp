@@ -65,8 +65,8 @@ TEST_F(KernelTable, ListsOnlyWhatIsRegistered) {
 }
 
 TEST_F(KernelTable, TargetsHaveNames) {
-  for (Target t : {Target::reference, Target::baseline, Target::avx2, Target::avx512, Target::avx512_bf16, Target::amx})
-    EXPECT_EQ(target_from_name(target_name(t)), t);
+  for (int t = 0; t < static_cast<int>(Target::cuda); ++t)
+    EXPECT_EQ(target_from_name(target_name(Target(t))), Target(t));
   EXPECT_THROW(target_from_name("sse2"), ValueError);
   EXPECT_THROW(target_from_name("cuda"), ValueError);
   EXPECT_TRUE(cpu_supports(Target::baseline));
