@@ -78,16 +78,11 @@ template <class T> struct Products {
   }
 };
 
-// At least what a product with up to K terms needs.
-int64_t workspace_up_to(int64_t M, int64_t N, int64_t K) {
-  const int64_t split = K < 2 * kMatmulSplitDepth ? 0 : kMatmulMaxSplits * 64 * 64;
-  return std::max(split, M < kMatmulSharedRows ? 0 : matmul_packed_cols(N) * matmul_packed_depth(N, K));
-}
 // What the products of a layer need at most, for `rows` rows at a time.
 int64_t largest_workspace(const RnnShape& s, int64_t features, int64_t rows) {
   const int64_t H = s.H, G = rnn_gates(s.cell) * H;
-  return std::max({workspace_up_to(rows, G, features), workspace_up_to(rows, features, G),
-                   workspace_up_to(G, features, rows), workspace_up_to(G, H, rows)});
+  return std::max({matmul_workspace_up_to(rows, G, features), matmul_workspace_up_to(rows, features, G),
+                   matmul_workspace_up_to(G, features, rows), matmul_workspace_up_to(G, H, rows)});
 }
 
 // The h that every row began with, where it is not the row of the step before, B rows further on or back.

@@ -20,6 +20,11 @@ constexpr int64_t kBlockDepth = 384;
 constexpr int64_t kGroupCols = 128;  // columns of B that are packed together: whole runs of a row-major B's rows
 constexpr int64_t kRowsAhead = 8;    // how far the rows of a B that is read in place are fetched ahead
 constexpr int64_t kTiny = 32;
+constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
+constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
+constexpr int64_t kBlockBytes = 3 << 17;  // and bytes, of an operand that is read for a few multiply-adds each
+constexpr int64_t kStreamCols = 768;      // so long a run of a row is worth a stream of its own
+
 // Sums that are of another type than C are kept for a block at a time, in the second half of the scratch memory.
 template <class Out> constexpr bool kInC = sizeof(Out) == sizeof(matmul_sum_t<Out>);
 constexpr int64_t kBlockSums = static_cast<int64_t>(kMaxScratch / 2 / sizeof(float)), kSumCols = 1024;
@@ -35,10 +40,6 @@ DL_INLINE BlockSums<matmul_sum_t<Out>> block_sums(const MatmulArgs<In, Out>& p, 
   if constexpr (kInC<Out>) return {p.c + i * p.c_row + j, p.c_row};
   else return {static_cast<matmul_sum_t<Out>*>(thread_scratch()) + kBlockSums, n};
 }
-constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
-constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
-constexpr int64_t kStreamCols = 768;     // so long a run of a row is worth a stream of its own
-constexpr int64_t kBlockBytes = 3 << 17;  // and bytes, of an operand that is read for a few multiply-adds each
 
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
 template <class E> constexpr int64_t kPanelRows =

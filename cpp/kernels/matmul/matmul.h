@@ -88,4 +88,11 @@ template <class Out> static inline int64_t matmul_workspace(int64_t M, int64_t N
   return matmul_packed_cols(N) * matmul_packed_depth(N, K) + (matmul_keeps_sums<Out>(N, K) ? M * N : 0);
 }
 
+// At least what one product with up to K terms needs, whose sums are of C's type.
+static inline int64_t matmul_workspace_up_to(int64_t M, int64_t N, int64_t K) {
+  const int64_t split = K < 2 * kMatmulSplitDepth ? 0 : kMatmulMaxSplits * 64 * 64;
+  const int64_t shared = M < kMatmulSharedRows ? 0 : matmul_packed_cols(N) * matmul_packed_depth(N, K);
+  return split > shared ? split : shared;
+}
+
 }  // namespace dl

@@ -125,9 +125,12 @@ template <class A, class B, class T> MicroFn<A, B, T> micro_for(int64_t rows, in
                       : micro_for<A, B, T, kWideVectors>(rows, MakeInts<kWideRows>::type{});
 }
 
+// Whether E is a pair of terms, made of bfloat16.
+template <class E> constexpr bool kIsPair = false;
+
 // How panels of E are cut, packed and multiplied.
 template <class E> struct Panel {
-  static constexpr bool pairs = false;              // of terms, made of bfloat16
+  static constexpr bool pairs = kIsPair<E>;
   static constexpr int64_t rows = kTileRows;        // of A, at most
   static constexpr int64_t row_unit = 1, step = 8;  // blocks of C have multiples of so many rows, blocks of K of terms
   struct State {};                                  // what a thread sets up to multiply

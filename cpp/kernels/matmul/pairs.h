@@ -13,6 +13,7 @@ struct PairVec {
   __m512i v;
 };
 template <> struct LanesOf<Pair> { using type = PairVec; };
+template <> constexpr bool kIsPair<Pair> = true;
 
 DL_INLINE PairVec broadcast(Pair x) { return {_mm512_set1_epi32(static_cast<int32_t>(x.bits))}; }
 DL_INLINE PairVec load(const Pair* p) { return {_mm512_loadu_si512(p)}; }
@@ -111,22 +112,6 @@ inline void pack_panels(const bfloat16* x, int64_t stride, int64_t k_stride, int
       }
   }
 }
-
-#if !defined(__AMX_BF16__)
-template <> struct Panel<Pair> : Panel<float> {
-  static constexpr bool pairs = true;
-  static DL_INLINE void pack_a(const bfloat16* x, int64_t row, int64_t col, int64_t n, int64_t K, Pair* panels,
-                               int64_t height, int64_t width) {
-    pack_panels(x, row, col, n, K, panels, height, width);
-  }
-  static DL_INLINE void multiply(int64_t count, int64_t n, int64_t depth, const Pair* a, int64_t a_row, int64_t a_col,
-                                 const Pair* b, int64_t b_row, float* c, int64_t c_row, bool add, const void* ahead,
-                                 int64_t ahead_step) {
-    const int vectors = static_cast<int>(ceil_div(n, 16));
-    micro_for<Pair, Pair, float>(count, vectors)(depth, a, a_row, a_col, b, b_row, c, c_row, n, add, ahead, ahead_step);
-  }
-};
-#endif
 #endif
 
 }  // namespace

@@ -13,59 +13,48 @@ DL_INLINE Mask beats(Vec v, Vec best, Mask earlier) {
   return gt(v, best) | (isnan(v) & !isnan(best)) | (earlier & (eq(v, best) | (isnan(v) & isnan(best))));
 }
 
-// value[c], row[c] (bits of int32) for the columns of a strip: the first largest element of each, over the rows inside.
-DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t oh, const Strip& strip, float* value,
-                                  float* row) {
+// value[c] and, with places, row[c] (bits of int32) for the columns of a strip: the first largest element of each, over
+// the rows inside.
+template <bool places> DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t oh,
+                                                         const Strip& strip, float* value, float* row) {
   const Taps taps = taps_inside(s.h, oh);
   const int64_t first = taps.first < taps.last ? strip.first : strip.columns;
   const int64_t last = taps.first < taps.last ? strip.last : strip.columns;
-  float no_row;
-  std::memcpy(&no_row, &kNoRow, sizeof no_row);
   fill(value, kLowest, first);
-  fill(row, no_row, first);
   fill(value + last, kLowest, strip.columns - last);
-  fill(row + last, no_row, strip.columns - last);
+  if constexpr (places) {
+    float no_row;
+    std::memcpy(&no_row, &kNoRow, sizeof no_row);
+    fill(row, no_row, first);
+    fill(row + last, no_row, strip.columns - last);
+  }
   const int64_t top = oh * s.h.stride - s.h.pad;
   for (int64_t c = first; c < last; c += Vec::size) {
     const int64_t n = min_of(Vec::size, last - c);
     const float* from = x + (top + taps.first * s.h.dilation) * s.w.in + strip.left + c;
     int32_t h = static_cast<int32_t>(top + taps.first * s.h.dilation);
     Vec best = load(from, n);
-    VecI at = broadcast(h);
+    [[maybe_unused]] VecI at = broadcast(h);
     for (int64_t t = taps.first + 1; t < taps.last; ++t) {
       from += s.h.dilation * s.w.in;
       h += static_cast<int32_t>(s.h.dilation);
       const Vec v = load(from, n);
-      const Mask take = gt(v, best) | (isnan(v) & !isnan(best));
-      best = select(take, v, best);
-      at = select(take, broadcast(h), at);
+      if constexpr (places) {
+        const Mask take = gt(v, best) | (isnan(v) & !isnan(best));
+        best = select(take, v, best);
+        at = select(take, broadcast(h), at);
+      } else {
+        best = max(best, v);
+      }
     }
     store(value + c, best, n);
-    store(row + c, bits_as_float(at), n);
-  }
-}
-
-// The same without places: value[c] alone.
-DL_INLINE void largest_values_of_columns(const float* x, const Pool2dShape& s, int64_t oh, const Strip& strip,
-                                         float* value) {
-  const Taps taps = taps_inside(s.h, oh);
-  const int64_t first = taps.first < taps.last ? strip.first : strip.columns;
-  const int64_t last = taps.first < taps.last ? strip.last : strip.columns;
-  fill(value, kLowest, first);
-  fill(value + last, kLowest, strip.columns - last);
-  const float* const top = x + (oh * s.h.stride - s.h.pad + taps.first * s.h.dilation) * s.w.in + strip.left;
-  for (int64_t c = first; c < last; c += Vec::size) {
-    const int64_t n = min_of(Vec::size, last - c);
-    const float* from = top + c;
-    Vec best = load(from, n);
-    for (int64_t t = taps.first + 1; t < taps.last; ++t) best = max(best, load(from += s.h.dilation * s.w.in, n));
-    store(value + c, best, n);
+    if constexpr (places) store(row + c, bits_as_float(at), n);
   }
 }
 
 DL_INLINE void max_pool2d_strip(const float* x, float* y, const Pool2dShape& s, int64_t oh, const Strip& strip) {
   float* const value = static_cast<float*>(thread_scratch());
-  largest_values_of_columns(x, s, oh, strip, value);
+  largest_of_columns<false>(x, s, oh, strip, value, nullptr);
   const int64_t step = s.w.stride, count = strip.j1 - strip.j0;
   for (int64_t j = 0; j < count; j += Vec::size) {
     const int64_t n = min_of(Vec::size, count - j);
@@ -80,7 +69,7 @@ DL_INLINE void max_pool2d_strip(const float* x, float* y, int64_t* index, const 
                                 const Strip& strip) {
   float* const value = static_cast<float*>(thread_scratch());
   float* const row = value + strip.columns;
-  largest_of_columns(x, s, oh, strip, value, row);
+  largest_of_columns<true>(x, s, oh, strip, value, row);
   const int64_t step = s.w.stride, count = strip.j1 - strip.j0;
   for (int64_t j = 0; j < count; j += Vec::size) {
     const int64_t n = min_of(Vec::size, count - j);
