@@ -79,10 +79,10 @@ CONVOLUTIONS = [  # name, N, Ci, HW, Co, kernel, stride, padding, groups
 def convolutions() -> list[Case]:
     cases = []
     for name, N, Ci, HW, Co, k, s, p, g in CONVOLUTIONS:
-        O = (HW + 2 * p - k) // s + 1  # noqa: E741
-        flops = 2 * N * O * O * Co * (Ci // g) * k * k
-        size = 4 * (N * Ci * HW * HW + Co * (Ci // g) * k * k + N * Co * O * O)
-        params = {"N": N, "Ci": Ci, "HW": HW, "Co": Co, "k": k, "s": s, "p": p, "g": g, "O": O}
+        out = (HW + 2 * p - k) // s + 1
+        flops = 2 * N * out * out * Co * (Ci // g) * k * k
+        size = 4 * (N * Ci * HW * HW + Co * (Ci // g) * k * k + N * Co * out * out)
+        params = {"N": N, "Ci": Ci, "HW": HW, "Co": Co, "k": k, "s": s, "p": p, "g": g, "O": out}
         quick = name.startswith(("rn50_128", "dw"))
         cases.append(Case(f"conv_fwd/{name}", "conv_fwd", params, flops, size, quick=quick))
         cases.append(Case(f"conv_bwd/{name}", "conv_bwd", params, 2 * flops, 2 * size, touched=size, quick=quick))

@@ -47,6 +47,15 @@ class Adapter:
         """Frees what a library keeps of a case."""
 
 
+def chain(a: Any, b: Any) -> Any:
+    """Ten operations in a row."""
+    x = a
+    for _ in range(5):
+        x = x * b
+        x = x + a
+    return x
+
+
 def float32_only(params: dict[str, Any]) -> None:
     if params["dtype"] != "fp32":
         raise Skip("no bfloat16")

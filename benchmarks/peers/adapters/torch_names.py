@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.peers import inputs
 from benchmarks.peers.adapters import torch_models
-from benchmarks.peers.adapters.base import Adapter, Call
+from benchmarks.peers.adapters.base import Adapter, Call, chain
 from benchmarks.peers.inputs import Array, Params
 
 
@@ -335,13 +335,5 @@ class TorchNames(Adapter):
 
     def tiny_chain(self, p: Params) -> Call:
         a, b = self.lib.full((8,), 0.5), self.lib.ones(8)
-
-        def chain(a: Any, b: Any) -> Any:
-            x = a
-            for _ in range(5):
-                x = x * b
-                x = x + a
-            return x
-
         f = self.compiled(chain)
         return lambda: f(a, b)

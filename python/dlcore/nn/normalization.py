@@ -159,24 +159,10 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """(x - mean) / √(variance + eps) · weight + bias for each channel of (N, C, H, W).
 
-    In training mean and variance are the batch's own, and the running ones follow them; in evaluation the running ones
-    are used.
-
-    Args:
-        num_features: C, the number of channels.
-        eps: added to the variance.
-        momentum: the share of a batch in the running statistics; None averages all batches alike.
-        affine: whether there is a weight, (C,), ones at first.
-        track_running_stats: whether there are running_mean (zeros at first), running_var (ones at first) and
-            num_batches_tracked. Without them the batch's own statistics are used in evaluation too.
-        bias: whether there is, besides a weight, a bias, (C,), zeros at first.
-        dtype: of the parameters and the running statistics.
+    Args and statistics: as in `BatchNorm1d`.
 
     Raises:
         ValueError: another number of dimensions or channels, or one value per channel in training.
-
-    Source: S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
-    covariate shift", 2015.
     """
 
     dims = (4,)

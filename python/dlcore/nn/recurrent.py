@@ -16,22 +16,34 @@ from dlcore.tensor import Tensor
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
 
-class _Recurrent(Module):
-    """What the three have in common: parameters, layers and directions, the forms of input."""
+class _Gated(Module):
+    """What layers and cells have in common: how parameters begin."""
 
     _gates: ClassVar[int] = 1
+    hidden_size: int
+
+    def reset_parameters(self) -> None:
+        """Draws the parameters anew, uniform in ±1/√H."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
+
+
+class _Recurrent(_Gated):
+    """What the three have in common: parameters, layers and directions, the forms of input."""
+
     _states: ClassVar[int] = 1  # h, or h and c
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        dtype: Any,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = _C.float32,
     ) -> None:
         check_size(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0 <= dropout <= 1:
@@ -49,12 +61,6 @@ class _Recurrent(Module):
                 for name, shape in shapes.items():
                     setattr(self, f"{name}_{_suffix(layer, bool(reverse))}", Parameter(_C.empty(shape, dtype)))
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the parameters anew, uniform in ±1/√H."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for p in self.parameters():
-            init.uniform_(p, -bound, bound)
 
     def _layer(self, x: Tensor, weights: list[Any], states: list[Any], sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
         raise NotImplementedError
@@ -203,19 +209,6 @@ class LSTM(_Recurrent):
     _gates = 4
     _states = 2
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dtype: Any = _C.float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
-
     def _layer(self, x: Tensor, weights: list[Any], states: list[Any], sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
         return ops.lstm_layer(x, *weights, *states, batch_sizes=sizes, reverse=reverse)
 
@@ -244,19 +237,6 @@ class GRU(_Recurrent):
 
     _gates = 3
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dtype: Any = _C.float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
-
     def _layer(self, x: Tensor, weights: list[Any], states: list[Any], sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
         return ops.gru_layer(x, *weights, *states, batch_sizes=sizes, reverse=reverse)
 
@@ -270,9 +250,7 @@ def _check_nonlinearity(layer: Module, nonlinearity: str) -> None:
         raise ValueError(f"[{type(layer).__name__}] expected nonlinearity 'tanh' or 'relu', got {nonlinearity!r}")
 
 
-class _Cell(Module):
-    _gates: ClassVar[int] = 1
-
+class _Cell(_Gated):
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = _C.float32) -> None:
         check_size(self, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
@@ -282,12 +260,6 @@ class _Cell(Module):
         self.bias_ih = Parameter(_C.empty((rows,), dtype)) if bias else None
         self.bias_hh = Parameter(_C.empty((rows,), dtype)) if bias else None
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the parameters anew, uniform in ±1/√H."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for p in self.parameters():
-            init.uniform_(p, -bound, bound)
 
     def _step(self, layer: Any, x: Tensor, states: tuple[Tensor, ...] | None, **options: Any) -> list[Tensor]:
         """The states after one step of a layer's kernel, in the form of the input."""
