@@ -58,11 +58,11 @@ Heap& heap() {
 }
 
 void* from_system(size_t size) {
-  const size_t alignment = size >= 4 * kHugePage ? kHugePage : kAlignment;
+  const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
   void* data = nullptr;
   if (posix_memalign(&data, alignment, size) != 0) return nullptr;
 #if defined(MADV_HUGEPAGE)
-  if (size >= 4 * kHugePage) madvise(data, size, MADV_HUGEPAGE);
+  if (size >= kHugePage) madvise(data, size, MADV_HUGEPAGE);
 #endif
   return data;
 }

@@ -32,6 +32,7 @@ DL_INLINE bool all(Mask a) { return _mm256_movemask_ps(a.m) == 0xff; }
 DL_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
 DL_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
 DL_INLINE Vec load(const float* p, int64_t n) { return {_mm256_maskload_ps(p, first_n_bits(n))}; }
+DL_INLINE Vec load(const float* p, Mask m) { return {_mm256_maskload_ps(p, _mm256_castps_si256(m.m))}; }
 DL_INLINE void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
 DL_INLINE void store(float* p, Vec a, int64_t n) { _mm256_maskstore_ps(p, first_n_bits(n), a.v); }
 DL_INLINE void stream(float* p, Vec a) { _mm256_stream_ps(p, a.v); }

@@ -35,6 +35,7 @@ DL_INLINE bool all(Mask a) { return a.m == 0xffff; }
 DL_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
 DL_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
 DL_INLINE Vec load(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first_n(n).m, p)}; }
+DL_INLINE Vec load(const float* p, Mask m) { return {_mm512_maskz_loadu_ps(m.m, p)}; }  // touches no other lane
 DL_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
 DL_INLINE void store(float* p, Vec a, int64_t n) { _mm512_mask_storeu_ps(p, first_n(n).m, a.v); }
 DL_INLINE void stream(float* p, Vec a) { _mm512_stream_ps(p, a.v); }

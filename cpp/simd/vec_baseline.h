@@ -66,6 +66,9 @@ DL_INLINE bool all(Mask a) { return !any(!a); }
 DL_INLINE Vec broadcast(float x) { return {f32x4{x, x, x, x}}; }
 DL_INLINE Vec load(const float* p) { return {load_lanes<f32x4>(p)}; }
 DL_INLINE Vec load(const float* p, int64_t n) { return {load_lanes<f32x4>(p, n)}; }
+DL_INLINE Vec load(const float* p, Mask m) {
+  return {f32x4{m.m[0] ? p[0] : 0.0f, m.m[1] ? p[1] : 0.0f, m.m[2] ? p[2] : 0.0f, m.m[3] ? p[3] : 0.0f}};
+}
 DL_INLINE void store(float* p, Vec a) { store_lanes(p, a.v); }
 DL_INLINE void store(float* p, Vec a, int64_t n) { store_lanes(p, a.v, n); }
 #if defined(__SSE2__)

@@ -1,12 +1,15 @@
 #include "dispatch/kernel.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/implicit.h"
+#include "kernels/conv/slide.h"
 #include "kernels/conv/weight_gradient.h"
 
 namespace dl {
 namespace {
 
 template <class T> void gather(const Gather<T>& job) {
+  const SlidePlan slide = slide_plan(job);
+  if (slide.code) return slide_conv(job, slide);
   if (prefers_direct(job)) {
     const DirectPlan plan = direct_plan(job);
     if (plan.fits) return direct_conv(job, plan);
@@ -37,6 +40,8 @@ template <class T> void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T
   Gather<T> job = forward_gather<T>(x, nullptr, nullptr, nullptr, nullptr, *shape);
   flatten_pointwise(job);
   const int64_t splits = conv2d_weight_splits(*shape);
+  const SlidePlan slide = slide_plan(job);
+  if (slide.code && job.C == 1) return slide_weight(job, slide, dy, dw, workspace, splits);
   if (job.M <= kDirectWeights) {
     const DirectPlan plan = direct_plan(job);
     if (plan.fits) return direct_weight(job, plan, dy, dw, workspace, splits);
