@@ -22,13 +22,33 @@
 namespace dl {
 namespace {
 
-// One parallel_for in flight. Workers take blocks from `next` until none is left.
+// Blocks that one thread takes before it helps others with theirs: what follows on the same shape finds its data in the
+// cache of the same core.
+struct alignas(64) BlockRange {
+  std::atomic<int64_t> next;
+  int64_t end;
+};
+
+// One parallel_for in flight.
 struct Job {
+  static constexpr int kMaxRanges = 32;
   BlockFn fn;
   void* context;
-  int64_t n, grain, blocks;
-  std::atomic<int64_t> next{0};
+  int64_t n, grain;
+  int ranges;
   std::atomic<bool> cancelled{false};
+  BlockRange range[kMaxRanges];
+
+  Job(int64_t size, int64_t step, BlockFn f, void* c, int threads)
+      : fn(f), context(c), n(size), grain(step), ranges(std::min(threads, kMaxRanges)) {
+    const int64_t count = blocks(), each = count / ranges, more = count % ranges;
+    int64_t first = 0;
+    for (int r = 0; r < ranges; ++r) {
+      range[r].next.store(first, std::memory_order_relaxed);
+      range[r].end = first += each + (r < more);
+    }
+  }
+  int64_t blocks() const { return (n + grain - 1) / grain; }
 };
 
 std::atomic<bool (*)()> interrupt_poll{nullptr};
@@ -51,12 +71,15 @@ class Interrupt {
   Clock::time_point last_poll_ = Clock::now();
 };
 
-void run_blocks(Job& job, bool may_poll) {
+void run_blocks(Job& job, int thread, bool may_poll) {
   Interrupt interrupt;
-  for (int64_t b; (b = job.next.fetch_add(1, std::memory_order_relaxed)) < job.blocks;) {
-    if (job.cancelled.load(std::memory_order_relaxed)) continue;
-    job.fn(job.context, b * job.grain, std::min(job.n, (b + 1) * job.grain));
-    if (may_poll && interrupt.came()) job.cancelled = true;
+  for (int r = 0; r < job.ranges; ++r) {
+    BlockRange& range = job.range[(thread + r) % job.ranges];
+    for (int64_t b; (b = range.next.fetch_add(1, std::memory_order_relaxed)) < range.end;) {
+      if (job.cancelled.load(std::memory_order_relaxed)) continue;
+      job.fn(job.context, b * job.grain, std::min(job.n, (b + 1) * job.grain));
+      if (may_poll && interrupt.came()) job.cancelled = true;
+    }
   }
 }
 
@@ -85,7 +108,7 @@ class Pool {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
-      for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+      for (int i = 0; i < workers; ++i) threads_.emplace_back([this, i] { work(i + 1); });
     } catch (const std::system_error&) {
       // The system gives no more threads: go on with those there are; results do not depend on their number.
     }
@@ -108,7 +131,7 @@ class Pool {
       ticket_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    run_blocks(job, true);
+    run_blocks(job, 0, true);
     {
       // A worker that has not woken yet finds no job and is not waited for.
       std::lock_guard<std::mutex> lock(mutex_);
@@ -118,7 +141,7 @@ class Pool {
   }
 
  private:
-  void work() {
+  void work(int thread) {
     inside_parallel = true;
     uint64_t seen = 0;
     for (;;) {
@@ -134,7 +157,7 @@ class Pool {
         if (job) active_.fetch_add(1, std::memory_order_relaxed);
       }
       if (!job) continue;
-      run_blocks(*job, false);
+      run_blocks(*job, thread, false);
       active_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -205,11 +228,13 @@ void set_num_threads(int n) {
 
 void parallel_for(int64_t n, int64_t grain, BlockFn fn, void* context) {
   if (n <= 0) return;
-  Job job{fn, context, n, grain, (n + grain - 1) / grain};
-  if (inside_parallel) return run_blocks(job, false);
-  inside_parallel = true;
+  const bool nested = inside_parallel;
   std::unique_lock<std::mutex> lock(pool_mutex, std::defer_lock);
-  if (job.blocks > 1 && num_threads() > 1 && lock.try_lock()) {
+  const bool shared = !nested && n > grain && num_threads() > 1 && lock.try_lock();
+  Job job(n, grain, fn, context, shared ? num_threads() : 1);
+  if (nested) return run_blocks(job, 0, false);
+  inside_parallel = true;
+  if (shared) {
     if (!pool) {
       static const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
       (void)registered;
@@ -217,7 +242,7 @@ void parallel_for(int64_t n, int64_t grain, BlockFn fn, void* context) {
     }
     pool->run(job);
   } else {
-    run_blocks(job, true);
+    run_blocks(job, 0, true);
   }
   inside_parallel = false;
   if (job.cancelled) was_cancelled = true;

@@ -15,13 +15,14 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kBlockRows = 168;  // a packed block of A, 168 x 384 floats, takes 258 KiB of the second-level cache
-constexpr int64_t kBlockDepth = 384;
+// A packed block of A, 168 x 768 floats, takes half of a second-level cache of 1 MiB.
+constexpr int64_t kBlockRows = 168;
+constexpr int64_t kBlockDepth = 768;
 constexpr int64_t kGroupCols = 128;  // columns of B that are packed together: whole runs of a row-major B's rows
 constexpr int64_t kRowsAhead = 8;    // how far the rows of a B that is read in place are fetched ahead
 constexpr int64_t kTiny = 32;
 constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
-constexpr int64_t kBlockWork = 3 << 19;  // multiply-adds that are worth a block of their own: ~20 us on an AVX-512 core
+constexpr int64_t kBlockWork = 1 << 20;  // multiply-adds that are worth a block of their own: ~12 us on an AVX-512 core
 constexpr int64_t kBlockBytes = 3 << 17;  // and bytes, of an operand that is read for a few multiply-adds each
 constexpr int64_t kStreamCols = 768;      // so long a run of a row is worth a stream of its own
 
@@ -40,10 +41,6 @@ DL_INLINE BlockSums<matmul_sum_t<Out>> block_sums(const MatmulArgs<In, Out>& p, 
   if constexpr (kInC<Out>) return {p.c + i * p.c_row + j, p.c_row};
   else return {static_cast<matmul_sum_t<Out>*>(thread_scratch()) + kBlockSums, n};
 }
-
-template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
-template <class E> constexpr int64_t kPanelRows =
-    (Panel<E>::rows + Lanes_t<E>::size - 1) / Lanes_t<E>::size * Lanes_t<E>::size;
 
 enum class Operand : uint8_t { in_place, packed, shared };
 
@@ -129,7 +126,7 @@ template <class In, class Out, class E> void multiply_block(const MatmulArgs<In,
                                                             const SharedB<E>& shared) {
   using T = matmul_sum_t<Out>;
   constexpr int L = Lanes_t<T>::size;
-  constexpr int64_t a_width = kPanelRows<E>;
+  constexpr int64_t a_width = Panel<E>::width;
   [[maybe_unused]] const typename Panel<E>::State state;
   E* const a_panels = static_cast<E*>(thread_scratch());
   E* const b_panels = a_panels + ceil_div(kBlockRows, Panel<E>::rows) * a_width * kBlockDepth;
@@ -275,7 +272,8 @@ template <class In, class Out, class E> void multiply_shared(const MatmulArgs<In
       const int64_t col_blocks = ceil_div(part.N, plan.cols);
       parallel_for(plan.row_blocks * col_blocks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
-          const int64_t i0 = t / col_blocks * plan.rows, j = j0 + t % col_blocks * plan.cols;
+          // Blocks of the same columns follow one another: a thread keeps their part of B.
+          const int64_t i0 = t % plan.row_blocks * plan.rows, j = j0 + t / plan.row_blocks * plan.cols;
           multiply_block(p, local, i0, min_of(p.M, i0 + plan.rows), j, min_of(j0 + part.N, j + plan.cols), k0,
                          k0 + part.K, part);
         }

@@ -25,51 +25,62 @@ constexpr bool kMaskedTiles = true;
 constexpr bool kMaskedTiles = false;
 #endif
 
-// c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
-// strides; a row of b holds NV whole vectors, or n values with kMaskedTiles. Each step of k also fetches the line at
-// `ahead`, which moves on by ahead_step bytes: what comes after b.
-template <class A, class B, class T, int R, int NV>
-void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int64_t b_row, T* c, int64_t c_row,
-           int64_t n, bool accumulate, const void* ahead, int64_t ahead_step) {
+// Elements from one term to the next in a panel of A, which is padded to whole vectors, and of B.
+template <class E> constexpr int64_t kPanelRows =
+    (kTileRows + Lanes_t<E>::size - 1) / Lanes_t<E>::size * Lanes_t<E>::size;
+template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
+
+// The sums of a tile while they are made, step by step of K.
+template <class A, class B, class T, int R, int NV> struct Tile {
   using V = Lanes_t<T>;
-  constexpr int kLast = (NV - 1) * V::size;
-  const int64_t last = n - kLast;
-  // What C needs is on its way while the sums are made.
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) __builtin_prefetch(c + r * c_row + j * V::size, 1);
+  static constexpr int kLast = (NV - 1) * V::size;
   V acc[R][NV];
+  int64_t last;  // columns of the last vector
+
+  DL_INLINE void clear() {
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) acc[r][j] = broadcast(T{0});
-  const char* next = static_cast<const char*>(ahead);
-  // A pointer per three rows: x86 addresses base + {0, 1, 2} * stride, so any row stride costs no extra register.
-  constexpr int kPointers = (R + 2) / 3;
-  const A* p[kPointers];
-#pragma GCC unroll 8
-  for (int g = 0; g < kPointers; ++g) p[g] = a + 3 * g * a_row;
-#pragma GCC unroll 1
-  for (int64_t k = 0; k < K; ++k) {
-    __builtin_prefetch(next, 0, 2);
-    next += ahead_step;
+      for (int j = 0; j < NV; ++j) acc[r][j] = broadcast(T{0});
+  }
+
+  // at(r): a[r, k]; b: row k.
+  template <class At> DL_INLINE void step(const At& at, const B* b) {
     decltype(load(b)) bk[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV - 1; ++j) bk[j] = load(b + j * V::size);
     bk[NV - 1] = kMaskedTiles ? load(b + kLast, last) : load(b + kLast);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const auto ark = broadcast(p[r / 3][(r % 3) * a_row]);
+      const auto ark = broadcast(at(r));
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[r][j] = fma(ark, bk[j], acc[r][j]);
     }
-#pragma GCC unroll 8
-    for (int g = 0; g < kPointers; ++g) p[g] += a_col;
-    b += b_row;
   }
-  if (!kMaskedTiles && last < V::size) {
-    // Through a buffer, so that only this small loop and not every register of the tile has masked code.
+
+  DL_INLINE void finish(T* c, int64_t c_row, int64_t n, bool accumulate) {
+    if (!kMaskedTiles && last < V::size) return finish_buffered(c, c_row, n, accumulate);
+    if (accumulate) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        T* row = c + r * c_row;
+#pragma GCC unroll 4
+        for (int j = 0; j < NV - 1; ++j) acc[r][j] = load(row + j * V::size) + acc[r][j];
+        acc[r][NV - 1] = (kMaskedTiles ? load(row + kLast, last) : load(row + kLast)) + acc[r][NV - 1];
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      T* row = c + r * c_row;
+#pragma GCC unroll 4
+      for (int j = 0; j < NV - 1; ++j) store(row + j * V::size, acc[r][j]);
+      if (kMaskedTiles) store(row + kLast, acc[r][NV - 1], last);
+      else store(row + kLast, acc[r][NV - 1]);
+    }
+  }
+
+  // Through a buffer, so that only this small loop and not every register of the tile has masked code.
+  DL_INLINE void finish_buffered(T* c, int64_t c_row, int64_t n, bool accumulate) {
     T tile[R][NV * V::size];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
@@ -84,25 +95,70 @@ void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int6
         const V sum = load(tile[r] + j);
         store(at, accumulate ? load(at, lanes) + sum : sum, lanes);
       }
-    return;
   }
-  if (accumulate) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      T* row = c + r * c_row;
-#pragma GCC unroll 4
-      for (int j = 0; j < NV - 1; ++j) acc[r][j] = load(row + j * V::size) + acc[r][j];
-      acc[r][NV - 1] = (kMaskedTiles ? load(row + kLast, last) : load(row + kLast)) + acc[r][NV - 1];
+};
+
+// c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
+// strides; a row of b holds NV whole vectors, or n values with kMaskedTiles. Each step of k also fetches the line at
+// `ahead`, which moves on by ahead_step bytes: what comes after b.
+template <class A, class B, class T, int R, int NV>
+void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int64_t b_row, T* c, int64_t c_row,
+           int64_t n, bool accumulate, const void* ahead, int64_t ahead_step) {
+  Tile<A, B, T, R, NV> tile;
+  tile.last = n - tile.kLast;
+  tile.clear();
+  const char* next = static_cast<const char*>(ahead);
+  // A pointer per three rows: x86 addresses base + {0, 1, 2} * stride, so any row stride costs no extra register.
+  constexpr int kPointers = (R + 2) / 3;
+  const A* p[kPointers];
+#pragma GCC unroll 8
+  for (int g = 0; g < kPointers; ++g) p[g] = a + 3 * g * a_row;
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < K; ++k) {
+    __builtin_prefetch(next, 0, 2);
+    next += ahead_step;
+    tile.step([&](int r) __attribute__((always_inline)) { return p[r / 3][(r % 3) * a_row]; }, b);
+#pragma GCC unroll 8
+    for (int g = 0; g < kPointers; ++g) p[g] += a_col;
+    b += b_row;
+  }
+  tile.finish(c, c_row, n, accumulate);
+}
+
+// The same where a and b are packed: constant strides leave next to nothing to do between the multiply-adds.
+template <class E, class T, int R, int NV> void packed_micro(int64_t K, const E* a, const E* b, T* c, int64_t c_row,
+                                                             int64_t n, bool accumulate, const void* ahead,
+                                                             int64_t ahead_step) {
+  constexpr int AW = kPanelRows<E>, BW = kPanelCols<T>;
+  Tile<E, E, T, R, NV> tile;
+  tile.last = n - tile.kLast;
+  tile.clear();
+  const char* next = static_cast<const char*>(ahead);
+  const auto step = [&](int u) __attribute__((always_inline)) {
+    asm("" : "+r"(a), "+r"(b));  // keeps the compiler from moving loads up, for which there are no registers
+    __builtin_prefetch(next, 0, 2);
+    next += ahead_step;
+    tile.step([&](int r) __attribute__((always_inline)) { return a[u * AW + r]; }, b + u * BW);
+  };
+  const auto steps = [&](int64_t count, auto between) __attribute__((always_inline)) {
+#pragma GCC unroll 1
+    for (; count > 0; --count) {
+      step(0), between(), step(1), step(2), between(), step(3);
+      a += 4 * AW, b += 4 * BW;
     }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    T* row = c + r * c_row;
+  };
+  // The first steps also fetch what C needs, a row for every two of them.
+  const T* row = c;
+  const int64_t fours = K / 4, first = fours < (R + 1) / 2 ? fours : (R + 1) / 2;
+  steps(first, [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 4
-    for (int j = 0; j < NV - 1; ++j) store(row + j * V::size, acc[r][j]);
-    if (kMaskedTiles) store(row + kLast, acc[r][NV - 1], last);
-    else store(row + kLast, acc[r][NV - 1]);
-  }
+    for (int j = 0; j < NV; ++j) __builtin_prefetch(row + j * Lanes_t<T>::size, 1);
+    row += c_row;
+  });
+  steps(fours - first, []() __attribute__((always_inline)) {});
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < K % 4; ++k, a += AW, b += BW) step(0);
+  tile.finish(c, c_row, n, accumulate);
 }
 
 template <class A, class B, class T> using MicroFn = void (*)(int64_t K, const A* a, int64_t a_row, int64_t a_col,
@@ -125,13 +181,22 @@ template <class A, class B, class T> MicroFn<A, B, T> micro_for(int64_t rows, in
                       : micro_for<A, B, T, kWideVectors>(rows, MakeInts<kWideRows>::type{});
 }
 
+template <class E, class T> using PackedMicroFn = void (*)(int64_t K, const E* a, const E* b, T* c, int64_t c_row,
+                                                           int64_t n, bool accumulate, const void* ahead,
+                                                           int64_t ahead_step);
+
+template <class E, class T, int NV, int... I> DL_INLINE PackedMicroFn<E, T> packed_micro_for(int64_t rows, Ints<I...>) {
+  static constexpr PackedMicroFn<E, T> by_rows[] = {packed_micro<E, T, I + 1, NV>...};
+  return by_rows[rows - 1];
+}
+
 // Whether E is a pair of terms, made of bfloat16.
 template <class E> constexpr bool kIsPair = false;
 
 // How panels of E are cut, packed and multiplied.
 template <class E> struct Panel {
   static constexpr bool pairs = kIsPair<E>;
-  static constexpr int64_t rows = kTileRows;        // of A, at most
+  static constexpr int64_t rows = kTileRows, width = kPanelRows<E>;  // of A: at most; with padding
   static constexpr int64_t row_unit = 1, step = 8;  // blocks of C have multiples of so many rows, blocks of K of terms
   struct State {};                                  // what a thread sets up to multiply
   // Panels of one height: 16 rows are 8 + 8, not 14 + 2.
@@ -145,6 +210,11 @@ template <class E> struct Panel {
                                                     int64_t a_col, const E* b, int64_t b_row, T* c, int64_t c_row,
                                                     bool add, const void* ahead, int64_t ahead_step) {
     const int vectors = static_cast<int>(ceil_div(n, Lanes_t<T>::size));
+    if (a_row == 1 && a_col == kPanelRows<E> && b_row == kPanelCols<T>) {
+      const auto run = vectors == 1 ? packed_micro_for<E, T, 1>(count, MakeInts<kTileRows>::type{})
+                                    : packed_micro_for<E, T, 2>(count, MakeInts<kTileRows>::type{});
+      return run(depth, a, b, c, c_row, n, add, ahead, ahead_step);
+    }
     micro_for<E, E, T>(count, vectors)(depth, a, a_row, a_col, b, b_row, c, c_row, n, add, ahead, ahead_step);
   }
 };

@@ -114,7 +114,7 @@ inline void multiply_unit(int64_t rows, int64_t n, int64_t depth, const Pair* a,
 
 template <> struct Panel<Pair> {
   static constexpr bool pairs = true;
-  static constexpr int64_t rows = kUnitRows, row_unit = kUnitRows, step = 32;
+  static constexpr int64_t rows = kUnitRows, width = kUnitRows, row_unit = kUnitRows, step = 32;
   using State = TileState;
   static DL_INLINE int64_t height(int64_t) { return kUnitRows; }
   static DL_INLINE void pack_a(const bfloat16* x, int64_t row, int64_t col, int64_t n, int64_t K, Pair* panels,
