@@ -11,11 +11,18 @@ namespace {
 constexpr int64_t kDirectMade = 8;       // channels made per group, at most;
 constexpr int64_t kDirectMadeDeep = 32;  // or this many, where a sum of kDirectDeep terms outweighs moving its result
 constexpr int64_t kDirectDeep = 64;
+constexpr int64_t kDirectRead = 4;               // or any number where so few are read: colour images
 constexpr int64_t kDirectTerms = 512;            // of the sum at once: their weights stay in the first-level cache
 constexpr int64_t kDirectElements = 128 * 1024;  // of planes and of sums at once, where a row allows it
 
+// Rows of y are whole tiles, made where they belong.
+template <class T> bool makes_rows(const Gather<T>& job) {
+  return job.M > kDirectMadeDeep && job.C <= kDirectRead && job.depth() <= kDirectTerms && job.cols.y_step == 1 &&
+         job.cols.out >= kConvVectors * Lanes_t<T>::size && job.rows.taps * job.cols.taps > 1;
+}
+
 template <class T> bool prefers_direct(const Gather<T>& job) {
-  return job.M <= kDirectMade || (job.M <= kDirectMadeDeep && job.depth() >= kDirectDeep);
+  return makes_rows(job) || job.M <= kDirectMade || (job.M <= kDirectMadeDeep && job.depth() >= kDirectDeep);
 }
 
 struct DirectPlan {
@@ -82,6 +89,30 @@ template <class T> void store_band(const Gather<T>& job, const DirectPlan& plan,
   }
 }
 
+// Rows [i0, i0 + rows) of the grid, for all the channels made.
+template <class T> void make_rows(const Gather<T>& job, const DirectPlan& plan, int64_t n, int64_t g, int64_t i0,
+                                  int64_t rows, const T* planes, const int32_t* at) {
+  constexpr int64_t L = Lanes_t<T>::size, width = kConvVectors * L;
+  const int64_t K = job.depth(), plane = job.rows.y_size * job.cols.y_size;
+  const T* const weights = job.weights + g * job.M * K;
+  for (int64_t i = 0; i < rows; ++i) {
+    T* const y =
+        job.y_planes(n, g) + (job.rows.y_first + (i0 + i) * job.rows.y_step) * job.cols.y_size + job.cols.y_first;
+    for (int64_t q = 0; q < row_panels(job.M); ++q) {
+      const int64_t r0 = panel_row(q, job.M), R = panel_row(q + 1, job.M) - r0;
+      if (job.b)
+        for (int64_t r = r0; r < r0 + R; ++r)
+          for (int64_t j = 0; j < job.cols.out; ++j) y[r * plane + j] = job.b[g * job.M + r];
+      for (int64_t j = 0; j < job.cols.out; j += width) {
+        const int64_t count = min_of(width, job.cols.out - j);
+        conv_tile_for<T>(R, count <= L ? 1 : kConvVectors)(K, weights + r0 * K, 1, R,
+                                                           planes + i * plan.layout.pitch + j, at, y + r0 * plane + j,
+                                                           plane, count, job.b != nullptr);
+      }
+    }
+  }
+}
+
 template <class T> void direct_conv(const Gather<T>& job, const DirectPlan& plan) {
   pack_weights(job);
   const int64_t taps = job.rows.taps * job.cols.taps, K = job.depth();
@@ -99,6 +130,11 @@ template <class T> void direct_conv(const Gather<T>& job, const DirectPlan& plan
       const int64_t n = t / (job.G * plan.bands), g = t / plan.bands % job.G, i0 = t % plan.bands * plan.height;
       const int64_t rows = min_of(plan.height, job.rows.out - i0);
       if (rows <= 0) continue;
+      if (makes_rows(job)) {
+        fill_planes(job, plan.layout, n, g, 0, job.C, i0, rows, 0, planes);
+        make_rows(job, plan, n, g, i0, rows, planes, at);
+        continue;
+      }
       for (int64_t c = 0; c < job.C; c += plan.channels) {
         const int64_t c1 = min_of(job.C, c + plan.channels);
         fill_planes(job, plan.layout, n, g, c, c1, i0, rows, 0, planes);
