@@ -2,6 +2,7 @@
 
 #include <pybind11/typing.h>
 
+#include "bind/node.h"
 #include "bind/py_tensor.h"
 #include "bind/shortcut.h"
 #include "core/allocator.h"
@@ -97,6 +98,8 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Native core of dlcore: tensors, kernels and their Python bindings.";
   dl::translate_errors();
   dl::bind_tensor_type(m);
+  dl::bind_node(m);
+  dl::bind_engine(m);
   dl::bind_shortcut(m);
   dl::bind_dtypes(m);
   dl::bind_interchange(m);

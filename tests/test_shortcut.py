@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.autograd import shortcut
+from dlcore.autograd import Function, shortcut
 
 
 def spied():
@@ -101,3 +101,40 @@ def test_is_collected():
     del function
     gc.collect()
     assert gone() is None
+
+
+def test_calls_with_gradients_are_recorded_by_the_node():
+    class _Double(Function):
+        @staticmethod
+        def forward(ctx, x, factor):
+            if isinstance(factor, float):
+                raise TypeError("fractions are too much for me")
+            return x.detach() * factor
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * 10.0, None
+
+    @shortcut(lambda x, factor: "native", _Double)
+    def function(x, factor):
+        return "function"
+
+    x, w = dl.ones((2,)), dl.ones((2,), requires_grad=True)
+    y = function(w, 2)
+    y.sum().backward()
+    assert y.tolist() == [2.0, 2.0] and w.grad.tolist() == [10.0, 10.0]
+    assert function(w, 2.5) == function(w, [2]) == function(w, factor=2) == "function"
+    assert function(x, 2) == "native"
+    with dl.no_grad():
+        assert function(w, 2) == "native"
+
+
+def test_native_views_know_their_base():
+    x, w = dl.ones((2, 2)), dl.ones((2, 2), requires_grad=True)
+    view = x.reshape((4,))
+    x.mul_(w * 3.0)
+    assert view.requires_grad
+    view.sum().backward()
+    assert w.grad.tolist() == [[3.0, 3.0], [3.0, 3.0]]
+    with dl.no_grad():
+        assert x.reshape((4,))._base is None

@@ -17,9 +17,10 @@ STUB = Path(__file__).resolve().parents[1] / "python" / "dlcore" / "_C.pyi"
 HEADER = '''"""Native core of dlcore. Written by tools/make_stub.py: edit the bindings in cpp/, not this file."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlcore.tensor import Tensor as _Tensor  # what every native function returns: see set_tensor_class
+if TYPE_CHECKING:  # a type checker reads this import last: the tensor's methods are written in terms of _C
+    from dlcore.tensor import Tensor as _Tensor  # what every native function returns: see set_tensor_class
 
 '''
 
@@ -46,6 +47,15 @@ TENSOR = {
     "_storage_ptr": "() -> int",
     "_storage_users": "() -> int",
     "_set_base": "(x: Tensor) -> None",
+}
+
+NODE = {
+    "saved": "tuple[Any, ...]",
+    "needs_input_grad": "tuple[bool, ...]",
+    "apply": "classmethod (*args: Any) -> Any",
+    "save": "(*values: Any, **attributes: Any) -> None",
+    "add_hook": "(index: int, hook: Callable[[_Tensor], _Tensor | None]) -> list[Any]",
+    "_attach": "(arguments: tuple[Any, ...], outputs: tuple[Any, ...]) -> None",
 }
 
 # What pybind11 writes, differently from version to version, and what a reader needs.
@@ -94,33 +104,43 @@ def function(name: str, doc: str) -> str:
     return f"def {name}({parameters}) -> {returns}:{body}\n"
 
 
-def writable(name: str) -> bool:
-    """Whether an attribute of a tensor can be set: it is tried, with the value that is there."""
-    x = _C.zeros((1,), _C.float32)
+def writable(instance: object, name: str) -> bool:
+    """Whether an attribute can be set: it is tried, with the value that is there."""
     try:
-        setattr(x, name, getattr(x, name))
+        setattr(instance, name, getattr(instance, name))
     except AttributeError:
         return False
     return True
 
 
-def tensor_class() -> str:
-    lines = [f'class Tensor:\n    """{_C.Tensor.__doc__}"""\n']
-    own = {k: v for k, v in vars(_C.Tensor).items() if not k.startswith("__")}
-    unknown = set(own) ^ set(TENSOR)
+def native_class(cls: type, table: dict[str, str], instance: object) -> list[str]:
+    lines = [f'class {cls.__name__}:\n    """{cls.__doc__}"""\n']
+    own = {k: v for k, v in vars(cls).items() if not k.startswith("__")}
+    unknown = set(own) ^ set(table)
     if unknown:
-        raise SystemExit(f"Tensor and the table TENSOR in {Path(__file__).name} differ in {sorted(unknown)}")
-    for name, kind in TENSOR.items():
+        raise SystemExit(f"{cls.__name__} and its table in {Path(__file__).name} differ in {sorted(unknown)}")
+    for name, kind in table.items():
         doc = own[name].__doc__
-        if kind.startswith("("):
-            signature = "(self" + (", " if kind[1] != ")" else "") + kind[1:]
-            lines.append(f'    def {name}{signature}:\n        """{doc}"""\n')
-        elif writable(name):
+        first, _, rest = kind.partition("(")
+        if first in ("", "classmethod "):
+            decorator, receiver = ("    @classmethod\n", "cls") if first else ("", "self")
+            signature = f"({receiver}" + (", " if rest[0] != ")" else "") + rest
+            lines.append(f'{decorator}    def {name}{signature}:\n        """{doc}"""\n')
+        elif writable(instance, name):
             lines.append(f'    {name}: {kind}\n    """{doc}"""\n')
         else:
             lines.append(f'    @property\n    def {name}(self) -> {kind}:\n        """{doc}"""\n')
+    return lines
+
+
+def tensor_class() -> str:
+    lines = native_class(_C.Tensor, TENSOR, _C.zeros((1,), _C.float32))
     lines.append("    def __buffer__(self, flags: int, /) -> memoryview: ...\n")
     return "\n".join(lines)
+
+
+def node_class() -> str:
+    return "\n".join(native_class(_C.Node, NODE, _C.Node()))
 
 
 def dtype_class() -> str:
@@ -132,13 +152,13 @@ def dtype_class() -> str:
 
 
 def stub() -> str:
-    parts = [HEADER + dtype_class(), tensor_class()]
+    parts = [HEADER + dtype_class(), tensor_class(), node_class()]
     names = sorted(n for n in vars(_C) if not n.startswith("_"))
     parts.append("\n".join(f"{n}: dtype" for n in names if type(getattr(_C, n)) is _C.dtype) + "\n")
     parts.append("\n".join(f"{n}: str" for n in names if isinstance(getattr(_C, n), str)) + "\n")
     for name in names:
         value = getattr(_C, name)
-        if name in ("Tensor", "dtype") or type(value) is _C.dtype or isinstance(value, str):
+        if name in ("Tensor", "Node", "dtype") or type(value) is _C.dtype or isinstance(value, str):
             continue
         if not callable(value) or isinstance(value, type):
             raise SystemExit(f"_C.{name} is of {type(value).__name__}, which {Path(__file__).name} does not know")

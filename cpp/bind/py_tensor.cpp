@@ -4,6 +4,8 @@
 
 #include <new>
 
+#include "bind/guard.h"
+
 namespace py = pybind11;
 
 namespace dl {
@@ -27,9 +29,6 @@ int tensor_traverse(PyObject* o, visitproc visit, void* arg) {
   Py_VISIT(self->node);
   Py_VISIT(self->hooks);
   Py_VISIT(self->base);
-#if PY_VERSION_HEX >= 0x03090000
-  if (PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_HEAPTYPE)) Py_VISIT(Py_TYPE(o));
-#endif
   return 0;
 }
 
@@ -49,16 +48,6 @@ void tensor_dealloc(PyObject* o) {
   tensor_clear(o);
   self->tensor.~Tensor();
   Py_TYPE(o)->tp_free(o);
-}
-
-// A getter or method body that may throw: turns our errors into Python's.
-template <class F> PyObject* guarded(F&& body) {
-  try {
-    return body();
-  } catch (py::error_already_set& e) { e.restore(); } catch (const MemoryError& e) {
-    PyErr_SetString(PyExc_MemoryError, e.what());
-  } catch (const std::exception& e) { PyErr_SetString(PyExc_ValueError, e.what()); }
-  return nullptr;
 }
 
 PyObject* get_shape(PyObject* o, void*) {
@@ -114,12 +103,7 @@ int set_requires_grad(PyObject* o, PyObject* value, void*) {
 
 // self is a view of x if it shows the same storage, and then of what x is a view of.
 PyObject* method_set_base(PyObject* o, PyObject* x) {
-  PyTensor* self = self_of(o);
-  if (is_tensor(x) && x != o && self->tensor.shares_storage(self_of(x)->tensor)) {
-    PyObject* base = self_of(x)->base ? self_of(x)->base : x;
-    self->history = self_of(base)->history;
-    Py_XSETREF(self->base, Py_NewRef(base));
-  }
+  if (is_tensor(x) && x != o && self_of(o)->tensor.shares_storage(self_of(x)->tensor)) set_base(o, x);
   Py_RETURN_NONE;
 }
 
@@ -195,6 +179,25 @@ bool is_tensor(PyObject* object) {
 bool may_record(PyObject* tensor) {
   const PyTensor* self = self_of(tensor);
   return self->requires_grad || (self->base && self_of(self->base)->history != self->history);
+}
+
+bool requires_grad(PyObject* tensor) {
+  if (!bring_up_to_date(tensor)) throw py::error_already_set();
+  return self_of(tensor)->requires_grad;
+}
+
+void set_history(PyObject* tensor, PyObject* node, int index) {
+  PyTensor* self = self_of(tensor);
+  Py_XSETREF(self->node, Py_NewRef(node));
+  self->index = index;
+  self->requires_grad = 1;
+}
+
+// A view of a view is one of the first tensor.
+void set_base(PyObject* tensor, PyObject* x) {
+  PyObject* base = self_of(x)->base ? self_of(x)->base : x;
+  self_of(tensor)->history = self_of(base)->history;
+  Py_XSETREF(self_of(tensor)->base, Py_NewRef(base));
 }
 
 PyObject* wrap(Tensor tensor) {

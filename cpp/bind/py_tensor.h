@@ -25,9 +25,12 @@ struct PyTensor {
 extern PyTypeObject PyTensorType;
 
 bool is_tensor(PyObject* object);
-PyObject* wrap(Tensor tensor);           // new reference to an instance of the registered class
-const Tensor& unwrap(PyObject* object);  // TypeError unless it is a tensor
-bool may_record(PyObject* tensor);       // false: certainly requires no gradient
+PyObject* wrap(Tensor tensor);                                  // new reference to an instance of the registered class
+const Tensor& unwrap(PyObject* object);                         // TypeError unless it is a tensor
+bool may_record(PyObject* tensor);                              // false: certainly requires no gradient
+bool requires_grad(PyObject* tensor);                           // gives a view of a changed base its new history first
+void set_history(PyObject* tensor, PyObject* node, int index);  // the tensor is output `index` of a node
+void set_base(PyObject* tensor, PyObject* x);                   // which shows the same storage
 void bind_tensor_type(pybind11::module_& m);
 
 PyObject* dtype_object(DType t);  // borrowed: the one object that stands for this dtype

@@ -2,6 +2,8 @@
 
 #include <structmember.h>
 
+#include "bind/guard.h"
+#include "bind/node.h"
 #include "bind/py_tensor.h"
 
 namespace py = pybind11;
@@ -13,26 +15,45 @@ struct Shortcut {
   PyObject_HEAD
   vectorcallfunc call;
   PyObject* native;
-  PyObject* recorded;  // the Python function; its names, docstring and signature are the shortcut's
+  PyObject* node;      // the Function class that records what native does, or nullptr
+  PyObject* function;  // in Python; its names, docstring and signature are the shortcut's
   Py_ssize_t arity;    // of native
 };
 
 Shortcut* self_of(PyObject* o) { return reinterpret_cast<Shortcut*>(o); }
 
-bool is_number(PyObject* o) { return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o); }
+bool is_plain(PyObject* o) {
+  return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyTuple_CheckExact(o);
+}
+
+// The result, or nullptr where the Python function has to be asked. Throws what Python raised.
+PyObject* straight_call(const Shortcut* self, PyObject* const* arguments) {
+  bool records = false;
+  for (Py_ssize_t i = 0; i < self->arity; ++i) {
+    if (!is_tensor(arguments[i])) {
+      if (!is_plain(arguments[i])) return nullptr;
+    } else if (!records) {
+      records = grad_enabled() && requires_grad(arguments[i]);
+    }
+  }
+  if (records && !self->node) return nullptr;
+  PyObject* result = records ? record(self->node, arguments, self->arity)
+                             : PyObject_Vectorcall(self->native, arguments, static_cast<size_t>(self->arity), nullptr);
+  if (!result) throw py::error_already_set();
+  if (!records && self->node && grad_enabled()) mark_views(self->node, arguments[0], result);
+  return result;
+}
 
 PyObject* shortcut_call(PyObject* o, PyObject* const* arguments, size_t flags, PyObject* names) {
   const Shortcut* self = self_of(o);
-  bool plain = !names && PyVectorcall_NARGS(flags) == self->arity;
-  for (Py_ssize_t i = 0; plain && i < self->arity; ++i)
-    plain = is_tensor(arguments[i]) ? !may_record(arguments[i]) : is_number(arguments[i]);
-  if (plain) {
-    PyObject* result = PyObject_Vectorcall(self->native, arguments, flags, nullptr);
-    // What the native body refuses the other one may know how to handle; otherwise it raises the same.
-    if (result || !PyErr_ExceptionMatches(PyExc_TypeError)) return result;
+  if (!names && PyVectorcall_NARGS(flags) == self->arity) {
+    PyObject* result = guarded([&] { return straight_call(self, arguments); });
+    if (result) return result;
+    // What the native body refuses the function may know how to handle; otherwise it raises the same.
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
     PyErr_Clear();
   }
-  return PyObject_Vectorcall(self->recorded, arguments, flags, names);
+  return PyObject_Vectorcall(self->function, arguments, flags, names);
 }
 
 PyObject* shortcut_bind(PyObject* o, PyObject* instance, PyObject*) {
@@ -43,24 +64,26 @@ PyObject* shortcut_getattr(PyObject* o, PyObject* name) {
   PyObject* found = PyObject_GenericGetAttr(o, name);
   if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
   PyErr_Clear();
-  return PyObject_GetAttr(self_of(o)->recorded, name);
+  return PyObject_GetAttr(self_of(o)->function, name);
 }
 
-PyObject* get_doc(PyObject* o, void*) { return PyObject_GetAttrString(self_of(o)->recorded, "__doc__"); }
-PyObject* shortcut_repr(PyObject* o) { return PyObject_Repr(self_of(o)->recorded); }
+PyObject* get_doc(PyObject* o, void*) { return PyObject_GetAttrString(self_of(o)->function, "__doc__"); }
+PyObject* shortcut_repr(PyObject* o) { return PyObject_Repr(self_of(o)->function); }
 PyObject* shortcut_reduce(PyObject* o, PyObject*) {
-  return PyObject_GetAttrString(self_of(o)->recorded, "__qualname__");
+  return PyObject_GetAttrString(self_of(o)->function, "__qualname__");
 }
 
 int shortcut_traverse(PyObject* o, visitproc visit, void* arg) {
   Py_VISIT(self_of(o)->native);
-  Py_VISIT(self_of(o)->recorded);
+  Py_VISIT(self_of(o)->node);
+  Py_VISIT(self_of(o)->function);
   return 0;
 }
 
 int shortcut_clear(PyObject* o) {
   Py_CLEAR(self_of(o)->native);
-  Py_CLEAR(self_of(o)->recorded);
+  Py_CLEAR(self_of(o)->node);
+  Py_CLEAR(self_of(o)->function);
   return 0;
 }
 
@@ -72,7 +95,7 @@ void shortcut_dealloc(PyObject* o) {
 
 PyGetSetDef shortcut_getset[] = {{"__doc__", get_doc, nullptr, nullptr, nullptr},
                                  {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMemberDef shortcut_members[] = {{"__wrapped__", T_OBJECT, offsetof(Shortcut, recorded), READONLY, nullptr},
+PyMemberDef shortcut_members[] = {{"__wrapped__", T_OBJECT, offsetof(Shortcut, function), READONLY, nullptr},
                                   {nullptr, 0, 0, 0, nullptr}};
 PyMethodDef shortcut_methods[] = {{"__reduce__", shortcut_reduce, METH_NOARGS, nullptr},
                                   {nullptr, nullptr, 0, nullptr}};
@@ -99,12 +122,13 @@ PyTypeObject ShortcutType = [] {
   return type;
 }();
 
-py::object shortcut(py::function native, py::function recorded, Py_ssize_t arity) {
+py::object shortcut(py::function native, py::object node, py::function function, Py_ssize_t arity) {
   Shortcut* self = PyObject_GC_New(Shortcut, &ShortcutType);
   if (!self) throw py::error_already_set();
   self->call = shortcut_call;
   self->native = native.release().ptr();
-  self->recorded = recorded.release().ptr();
+  self->node = node.is_none() ? nullptr : node.release().ptr();
+  self->function = function.release().ptr();
   self->arity = arity;
   PyObject_GC_Track(self);
   return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(self));
@@ -122,9 +146,9 @@ void bind_shortcut(py::module_& m) {
         return false;
       },
       py::arg("items"), "False if certainly no tensor of a list requires a gradient.");
-  m.def("shortcut", &shortcut, py::arg("native"), py::arg("recorded"), py::arg("arity"),
-        "`recorded`, but for calls with `arity` positional arguments, all of them numbers or tensors that need no "
-        "gradient: those go to `native`, and to `recorded` only if that raises TypeError.");
+  m.def("shortcut", &shortcut, py::arg("native"), py::arg("node"), py::arg("function"), py::arg("arity"),
+        "`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to "
+        "`native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError.");
 }
 
 }  // namespace dl

@@ -1,5 +1,5 @@
-// The Python type dlcore._C.Shortcut: a function with two bodies, one that records gradients and a native one for calls
-// that have none to record, which saves such calls the way through Python.
+// The Python type dlcore._C.Shortcut: a Python function that plain calls pass by, straight to a native body or to the
+// Function class that records it.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <iterator>
-#include <map>
 #include <mutex>
 #include <vector>
 
@@ -21,27 +19,34 @@ constexpr size_t kSlack = size_t{1} << 30;
 
 // Block sizes are 64-byte steps up to 1 KiB, then quarters of a power of two: at most 25 % is wasted and
 // requests that differ a little still share blocks.
-size_t block_size(size_t bytes) {
-  if (bytes <= 1024) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const int top = 63 - __builtin_clzll(bytes - 1);
-  const size_t step = size_t{1} << (top - 2);
-  return (bytes + step - 1) / step * step;
+struct SizeClass {
+  size_t size;
+  size_t index;  // consecutive
+};
+constexpr size_t kSizeClasses = 16 + 4 * 52 + 1;  // up to 2^62 bytes
+SizeClass class_of(size_t bytes) {
+  if (bytes <= 1024) {
+    const size_t steps = (bytes + kAlignment - 1) / kAlignment;
+    return {steps * kAlignment, steps - 1};
+  }
+  const size_t top = static_cast<size_t>(63 - __builtin_clzll(bytes - 1));
+  const size_t quarters = ((bytes - 1) >> (top - 2)) + 1;  // 5 ... 8
+  return {quarters << (top - 2), 16 + 4 * (top - 10) + quarters - 5};
 }
 
 struct Heap {
   std::mutex mutex;
-  std::map<size_t, std::vector<void*>> free_blocks;
+  std::vector<void*> free_blocks[kSizeClasses];
+  size_t sizes[kSizeClasses] = {};  // of the blocks that were ever cached
   MemoryStats stats;
 
   // Gives blocks back, the largest first, until at most `most` bytes are cached.
   void shrink_cache(size_t most) {
-    while (stats.cached > most) {
-      auto largest = std::prev(free_blocks.end());
-      for (; !largest->second.empty() && stats.cached > most; stats.cached -= largest->first) {
-        std::free(largest->second.back());
-        largest->second.pop_back();
+    for (size_t i = kSizeClasses; i-- > 0 && stats.cached > most;) {
+      for (; !free_blocks[i].empty() && stats.cached > most; stats.cached -= sizes[i]) {
+        std::free(free_blocks[i].back());
+        free_blocks[i].pop_back();
       }
-      if (largest->second.empty()) free_blocks.erase(largest);
     }
   }
   void drop_cache() { shrink_cache(0); }
@@ -83,13 +88,14 @@ void* allocate(size_t bytes) {
                           ", limit ", h.stats.limit ? in_units(h.stats.limit) : std::string("none")));
   };
   if (bytes > (size_t{1} << 62)) refuse("the size is beyond the address space");
-  const size_t size = block_size(bytes);
+  const auto [size, index] = class_of(bytes);
+  std::vector<void*>& free_blocks = h.free_blocks[index];
   ++h.stats.allocations;
   if (h.stats.limit && h.stats.live + size > h.stats.limit) refuse("the limit would be passed");
   void* data = nullptr;
-  if (auto found = h.free_blocks.find(size); found != h.free_blocks.end() && !found->second.empty()) {
-    data = found->second.back();
-    found->second.pop_back();
+  if (!free_blocks.empty()) {
+    data = free_blocks.back();
+    free_blocks.pop_back();
     h.stats.cached -= size;
     ++h.stats.cache_hits;
   } else {
@@ -111,12 +117,13 @@ void* allocate(size_t bytes) {
 
 void release(void* data, size_t bytes) {
   if (!data) return;
-  const size_t size = block_size(bytes);
+  const auto [size, index] = class_of(bytes);
   Heap& h = heap();
   std::lock_guard<std::mutex> lock(h.mutex);
   h.stats.live -= size;
   h.stats.cached += size;
-  h.free_blocks[size].push_back(data);
+  h.sizes[index] = size;
+  h.free_blocks[index].push_back(data);
 }
 
 MemoryStats memory_stats() {

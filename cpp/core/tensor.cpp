@@ -61,6 +61,7 @@ int64_t checked_numel(const Dims& shape, DType dtype, const char* op) {
 }
 
 Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op) {
+  if (a == b) return a;
   const int n = std::max(a.size(), b.size());
   Dims out(n, 1);
   for (int i = 1; i <= n; ++i) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <string_view>
 
+#include "bind/direct.h"
 #include "ops/elementwise.h"
 
 namespace dl {
@@ -48,7 +49,7 @@ namespace {
 // An argument: a tensor or a Python number. Numbers are weak: they take the tensor's dtype where its kind can hold
 // them.
 struct Operand {
-  Tensor tensor;
+  const Tensor* tensor = nullptr;
   enum class Number { none, boolean, integer, real } number = Number::none;
   int64_t integer = 0;
   double real = 0;
@@ -57,7 +58,7 @@ struct Operand {
     Operand o;
     PyObject* p = object.ptr();
     if (is_tensor(p)) {
-      o.tensor = unwrap(p);
+      o.tensor = &unwrap(p);
     } else if (PyFloat_Check(p)) {
       o.number = Number::real;
       o.real = PyFloat_AS_DOUBLE(p);
@@ -80,9 +81,9 @@ DType dtype_of_number(Operand::Number n) {
 }
 
 DType result_dtype(const Operand& a, const Operand& b) {
-  if (!a.is_number() && !b.is_number()) return promote(a.tensor.dtype(), b.tensor.dtype());
+  if (!a.is_number() && !b.is_number()) return promote(a.tensor->dtype(), b.tensor->dtype());
   if (a.is_number() && b.is_number()) return promote(dtype_of_number(a.number), dtype_of_number(b.number));
-  const DType t = (a.is_number() ? b : a).tensor.dtype();
+  const DType t = (a.is_number() ? b : a).tensor->dtype();
   const Operand::Number n = (a.is_number() ? a : b).number;
   if (n == Operand::Number::boolean || is_floating(t)) return t;
   if (n == Operand::Number::real) return DType::float32;
@@ -91,11 +92,13 @@ DType result_dtype(const Operand& a, const Operand& b) {
 
 // An operand in the dtype of the computation.
 struct Input {
-  Tensor tensor;  // undefined for a number
+  const Tensor* given = nullptr;
+  Tensor converted;  // where the argument has another dtype
   alignas(8) char number[8];
-  Dims strides;  // along the dimensions of the output
 
-  const void* data() const { return tensor ? tensor.raw() : number; }
+  // Null for a number.
+  const Tensor* tensor() const { return converted ? &converted : given; }
+  const void* data() const { return tensor() ? tensor()->raw() : number; }
 };
 
 template <class T> bool fits(int64_t v) { return static_cast<int64_t>(static_cast<T>(v)) == v; }
@@ -106,7 +109,8 @@ bool fits(int64_t v, DType t) {
 Input input_of(const Operand& o, DType dtype, const char* op) {
   Input in;
   if (!o.is_number()) {
-    in.tensor = o.tensor.dtype() == dtype ? o.tensor : cast(o.tensor, dtype);
+    if (o.tensor->dtype() == dtype) in.given = o.tensor;
+    else in.converted = cast(*o.tensor, dtype);
     return in;
   }
   visit(dtype, [&](auto type) {
@@ -130,10 +134,10 @@ Dims output_order(const Dims& shape, const Input* inputs, int count) {
   Dims order, best = row_major(shape.size());
   bool found = false;
   for (int k = 0; k < count; ++k) {
-    const Tensor& x = inputs[k].tensor;
-    if (!x || x.shape() != shape) continue;
-    if (x.is_contiguous()) return row_major(shape.size());
-    if (!found && dense_order(x, order)) {
+    const Tensor* x = inputs[k].tensor();
+    if (!x || x->shape() != shape) continue;
+    if (x->is_contiguous()) return row_major(shape.size());
+    if (!found && dense_order(*x, order)) {
       best = order;
       found = true;
     }
@@ -141,11 +145,11 @@ Dims output_order(const Dims& shape, const Input* inputs, int count) {
   return best;
 }
 
-Dims broadcast_strides(const Tensor& x, const Dims& shape) {
+Dims broadcast_strides(const Tensor* x, const Dims& shape) {
   if (!x) return Dims(shape.size(), 0);
-  const int lead = shape.size() - x.ndim();
+  const int lead = shape.size() - x->ndim();
   Dims strides(lead, 0);
-  for (int d = 0; d < x.ndim(); ++d) strides.push_back(x.shape()[d] == 1 ? 0 : x.strides()[d]);
+  for (int d = 0; d < x->ndim(); ++d) strides.push_back(x->shape()[d] == 1 ? 0 : x->strides()[d]);
   return strides;
 }
 
@@ -153,7 +157,7 @@ Dims broadcast_strides(const Tensor& x, const Dims& shape) {
 ElementwiseShape merged_shape(const Dims& shape, const Dims& order, const Input* inputs, int count) {
   ElementwiseShape s{};
   Dims strides[kElementwiseInputs];
-  for (int k = 0; k < count; ++k) strides[k] = broadcast_strides(inputs[k].tensor, shape);
+  for (int k = 0; k < count; ++k) strides[k] = broadcast_strides(inputs[k].tensor(), shape);
   for (int i = 0; i < shape.size(); ++i) {
     const int d = static_cast<int>(order[i]), last = s.ndim - 1;
     const int64_t size = shape[d];
@@ -171,9 +175,24 @@ ElementwiseShape merged_shape(const Dims& shape, const Dims& order, const Input*
   return s;
 }
 
+// Numbers and row-major tensors of y's shape need no merging: everything is one row.
+bool is_one_row(const Dims& shape, const Input* inputs, int count) {
+  for (int k = 0; k < count; ++k)
+    if (const Tensor* x = inputs[k].tensor(); x && !(x->shape() == shape && x->is_contiguous())) return false;
+  return true;
+}
+ElementwiseShape one_row(int64_t n, const Input* inputs, int count) {
+  ElementwiseShape s;
+  s.ndim = 1;
+  s.sizes[0] = n;
+  for (int k = 0; k < count; ++k) s.strides[k][0] = inputs[k].tensor() ? 1 : 0;
+  return s;
+}
+
 Dims output_shape(const Input& a, const Input& b, const char* op) {
-  if (a.tensor && b.tensor) return broadcast_shapes(a.tensor.shape(), b.tensor.shape(), op);
-  return a.tensor ? a.tensor.shape() : b.tensor ? b.tensor.shape() : Dims();
+  const Tensor *x = a.tensor(), *y = b.tensor();
+  if (x && y) return broadcast_shapes(x->shape(), y->shape(), op);
+  return x ? x->shape() : y ? y->shape() : Dims();
 }
 
 // The dtype that both operands are brought to.
@@ -189,7 +208,7 @@ DType compute_dtype(const BinaryOp& op, const Operand& a, const Operand& b) {
       // An integer tensor and a number that its dtype cannot hold still compare rightly.
       const Operand& number = a.is_number() ? a : b;
       const Operand& other = a.is_number() ? b : a;
-      if (!number.is_number() || other.is_number() || !is_integral(other.tensor.dtype())) return t;
+      if (!number.is_number() || other.is_number() || !is_integral(other.tensor->dtype())) return t;
       if (number.number == Operand::Number::real) return DType::float64;
       return t != DType::boolean && fits(number.integer, t) ? t : DType::int64;
     }
@@ -207,7 +226,7 @@ DType compute_dtype(const BinaryOp& op, const Operand& a, const Operand& b) {
 // Integer divisors of zero and negative exponents have no value to give.
 template <class Refuse> bool any_element(const Input& in, DType dtype, Refuse refuse) {
   bool found = false;
-  const Tensor x = in.tensor ? contiguous(in.tensor) : Tensor();
+  const Tensor x = in.tensor() ? contiguous(*in.tensor()) : Tensor();
   const int64_t n = x ? x.numel() : 1;
   visit(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
@@ -230,10 +249,9 @@ void check_integer_operands(const BinaryOp& op, const Input& b, DType dtype) {
              "[pow] integers to negative powers are not integers; cast the base to a floating dtype");
 }
 
-// y lies in `order`.
-void run_binary(const BinaryOp& op, const Input* in, DType dtype, const Dims& order, const Tensor& y) {
+// y lies as `s` says.
+void run_binary(const BinaryOp& op, const Input* in, DType dtype, const ElementwiseShape& s, const Tensor& y) {
   if (y.numel() == 0) return;
-  const ElementwiseShape s = merged_shape(y.shape(), order, in, 2);
   const KernelFamily& kernels = dtype == DType::boolean && op.bool_kernels ? *op.bool_kernels : op.kernels;
   visit_storage(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
@@ -254,9 +272,16 @@ Tensor binary(const BinaryOp& op, py::handle object_a, py::handle object_b) {
   const DType dtype = compute_dtype(op, a, b);
   const Input in[2] = {input_of(a, dtype, op.name), input_of(b, dtype, op.name)};
   check_integer_operands(op, in[1], dtype);
-  const Dims shape = output_shape(in[0], in[1], op.name), order = output_order(shape, in, 2);
-  const Tensor y = empty_in_order(shape, order, op.rule == BinaryRule::comparison ? DType::boolean : dtype);
-  run_binary(op, in, dtype, order, y);
+  const Dims shape = output_shape(in[0], in[1], op.name);
+  const DType result = op.rule == BinaryRule::comparison ? DType::boolean : dtype;
+  if (is_one_row(shape, in, 2)) {
+    Tensor y = Tensor::empty(shape, result);
+    run_binary(op, in, dtype, one_row(y.numel(), in, 2), y);
+    return y;
+  }
+  const Dims order = output_order(shape, in, 2);
+  Tensor y = empty_in_order(shape, order, result);
+  run_binary(op, in, dtype, merged_shape(shape, order, in, 2), y);
   return y;
 }
 
@@ -264,7 +289,7 @@ Tensor binary(const BinaryOp& op, py::handle object_a, py::handle object_b) {
 Tensor binary_in_place(const BinaryOp& op, const Tensor& self, py::handle object_b) {
   const std::string name = cat(op.name, "_");
   Operand a;
-  a.tensor = self;
+  a.tensor = &self;
   const Operand b = Operand::from(object_b, name.c_str());
   const DType dtype = compute_dtype(op, a, b);
   DL_CHECK_TYPE(is_floating(self.dtype()) || !is_floating(dtype), "[", name, "] a result of dtype ", dtype,
@@ -275,18 +300,18 @@ Tensor binary_in_place(const BinaryOp& op, const Tensor& self, py::handle object
   check_integer_operands(op, in[1], dtype);
   DL_CHECK(output_shape(in[0], in[1], name.c_str()) == self.shape(), "[", name, "] the result of shape ",
            output_shape(in[0], in[1], name.c_str()), " does not fit into a tensor of shape ", self.shape());
-  const Tensor& other = in[1].tensor;
+  const Tensor* other = in[1].tensor();
   const bool shifted =
-      other && other.shares_storage(self) &&
-      (other.offset() != self.offset() || other.shape() != self.shape() || other.strides() != self.strides());
+      other && other->shares_storage(self) &&
+      (other->offset() != self.offset() || other->shape() != self.shape() || other->strides() != self.strides());
   Dims order;
   if (dtype == self.dtype() && !shifted && dense_order(self, order)) {
     mark_written(self, name.c_str());
-    run_binary(op, in, dtype, order, self);
+    run_binary(op, in, dtype, merged_shape(self.shape(), order, in, 2), self);
   } else {
     order = row_major(self.ndim());
     const Tensor y = Tensor::empty(self.shape(), dtype);
-    run_binary(op, in, dtype, order, y);
+    run_binary(op, in, dtype, merged_shape(self.shape(), order, in, 2), y);
     copy_into(y, self, name.c_str());
   }
   return self;
@@ -298,7 +323,7 @@ Tensor where(const Tensor& condition, py::handle object_a, py::handle object_b) 
   const Operand a = Operand::from(object_a, "where"), b = Operand::from(object_b, "where");
   const DType dtype = result_dtype(a, b);
   Input in[3] = {{}, input_of(a, dtype, "where"), input_of(b, dtype, "where")};
-  in[0].tensor = condition;
+  in[0].given = &condition;
   const Dims shape = broadcast_shapes(condition.shape(), output_shape(in[1], in[2], "where"), "where");
   const Dims order = output_order(shape, in, 3);
   const Tensor y = empty_in_order(shape, order, dtype);
@@ -324,7 +349,10 @@ Tensor where(const Tensor& condition, py::handle object_a, py::handle object_b) 
 }  // namespace
 
 void bind_binary(py::module_& m, const BinaryOp& op) {
-  m.def(op.name, [&op](py::handle a, py::handle b) { return binary(op, a, b); }, py::arg("a"), py::arg("b"));
+  const auto call = [](const void* state, PyObject* const* args) {
+    return wrap(binary(*static_cast<const BinaryOp*>(state), args[0], args[1]));
+  };
+  def_direct(m, op.name, "a: object, b: object", call, &op);
   if (op.rule == BinaryRule::comparison || op.rule == BinaryRule::gradient) return;
   m.def(
       cat(op.name, "_").c_str(),
@@ -373,6 +401,7 @@ DL_BIND(elementwise) {
   for (const BinaryOp& op : binary_ops) bind_binary(m, op);
   static const BinaryOp& mul = *std::find_if(std::begin(binary_ops), std::end(binary_ops),
                                              [](const BinaryOp& op) { return std::string_view(op.name) == "mul"; });
-  m.def("square", [](py::handle x) { return binary(mul, x, x); }, py::arg("x"), "x * x.");
+  const auto square = [](const void*, PyObject* const* args) { return wrap(binary(mul, args[0], args[0])); };
+  def_direct(m, "square", "x: object", square, nullptr, "x * x.");
   m.def("where", &dl::where, py::arg("condition"), py::arg("a"), py::arg("b"), "a where the condition holds, else b.");
 }

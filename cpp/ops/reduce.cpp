@@ -150,6 +150,12 @@ template <class Op, class T, class Y> Tensor step(const Tensor& x, int64_t outer
   return y;
 }
 
+template <class Op, class T> Tensor typed_step(Type<T>, const Tensor& x, int64_t outer, int64_t n, int64_t inner) {
+  if constexpr (!std::is_integral_v<T>) return step<Op, T, T>(x, outer, n, inner);
+  else if constexpr (Op::floating_only) return {};
+  else return step<Op, T, std::conditional_t<Op::widens, int64_t, T>>(x, outer, n, inner);
+}
+
 template <class Op> Tensor reduce(const Tensor& x, const std::optional<Dims>& dims, bool keepdim) {
   if (Op::floating_only) check_floating(x, Op::name);
   const Axes axes = chosen_axes(x, dims, Op::name);
@@ -161,19 +167,15 @@ template <class Op> Tensor reduce(const Tensor& x, const std::optional<Dims>& di
              dims ? cat(" with dim ", *dims) : "");
     return filled(shape, dtype, Op::empty);
   }
+  if (axes.count == x.numel() && x.is_contiguous()) {  // everything, whatever the axes
+    const auto all = [&](auto type) -> Tensor { return typed_step<Op>(type, x, 1, x.numel(), 1); };
+    return visit(x.dtype(), all).view_as_shape(output_shape(x, axes, keepdim));
+  }
   const Layout layout(x, axes, keepdim);
   if (x.dtype() == DType::bfloat16 && layout.reduced_runs() > 1)  // partial results must not be rounded to bfloat16
     return cast(reduce<Op>(cast(x, DType::float32), dims, keepdim), DType::bfloat16);
   return layout.reduce([&](const Tensor& data, int64_t outer, int64_t n, int64_t inner) -> Tensor {
-    return visit(data.dtype(), [&](auto type) -> Tensor {
-      using T = typename decltype(type)::type;
-      if constexpr (std::is_integral_v<T>) {
-        if constexpr (Op::floating_only) return {};
-        else return step<Op, T, std::conditional_t<Op::widens, int64_t, T>>(data, outer, n, inner);
-      } else {
-        return step<Op, T, T>(data, outer, n, inner);
-      }
-    });
+    return visit(data.dtype(), [&](auto type) -> Tensor { return typed_step<Op>(type, data, outer, n, inner); });
   });
 }
 

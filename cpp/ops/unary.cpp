@@ -1,12 +1,13 @@
 // Functions of one number: over the memory of any tensor without gaps, in its own order.
 #include "kernels/unary/unary.h"
 
+#include "bind/direct.h"
 #include "ops/elementwise.h"
 
 namespace dl {
 namespace {
 
-// x in the dtype of the computation and without gaps; `order` is its memory order.
+// x in the dtype of the computation and without gaps; `order` is its memory order, none for row by row.
 Tensor unary_input(const UnaryOp& op, const Tensor& x, Dims& order) {
   const DType t = x.dtype();
   if (op.rule == UnaryRule::numeric)
@@ -16,10 +17,13 @@ Tensor unary_input(const UnaryOp& op, const Tensor& x, Dims& order) {
   if (op.rule == UnaryRule::integer)
     DL_CHECK_TYPE(is_integral(t), "[", op.name, "] expected an integer or bool tensor, got ", t);
   const bool to_float32 = (op.rule == UnaryRule::to_floating || op.rule == UnaryRule::predicate) && !is_floating(t);
-  const Tensor in = to_float32 ? cast(x, DType::float32) : x;
-  if (!in.is_contiguous() && dense_order(in, order)) return in;
-  order = row_major(in.ndim());
-  return contiguous(in);
+  if (to_float32) return cast(x, DType::float32);
+  if (x.is_contiguous() || dense_order(x, order)) return x;
+  order = Dims();
+  return contiguous(x);
+}
+Tensor unary_output(const Tensor& x, const Dims& order, DType dtype) {
+  return order.empty() ? Tensor::empty(x.shape(), dtype) : empty_in_order(x.shape(), order, dtype);
 }
 
 const Tensor& tensor_from(py::handle object, const char* op) {
@@ -37,7 +41,7 @@ Tensor unary(const UnaryOp& op, py::handle object) {
     return y;
   }
   const bool predicate = op.rule == UnaryRule::predicate;
-  const Tensor y = empty_in_order(x.shape(), order, predicate ? DType::boolean : x.dtype());
+  Tensor y = unary_output(x, order, predicate ? DType::boolean : x.dtype());
   const int64_t n = x.numel();
   if (n == 0) return y;
   visit_storage(x.dtype(), [&](auto type) {
@@ -58,7 +62,7 @@ Tensor unary_param(const UnaryOp& op, py::handle object, double p, double q) {
   const Tensor& argument = tensor_from(object, op.name);
   Dims order;
   const Tensor x = unary_input(op, argument, order);
-  const Tensor y = empty_in_order(x.shape(), order, x.dtype());
+  Tensor y = unary_output(x, order, x.dtype());
   const int64_t n = x.numel();
   if (n == 0) return y;
   visit_storage(x.dtype(), [&](auto type) {
@@ -72,7 +76,10 @@ Tensor unary_param(const UnaryOp& op, py::handle object, double p, double q) {
 }  // namespace
 
 void bind_unary(py::module_& m, const UnaryOp& op) {
-  m.def(op.name, [&op](py::handle x) { return unary(op, x); }, py::arg("x"));
+  const auto call = [](const void* state, PyObject* const* args) {
+    return wrap(unary(*static_cast<const UnaryOp*>(state), args[0]));
+  };
+  def_direct(m, op.name, "x: object", call, &op);
 }
 
 void bind_unary_param(py::module_& m, const UnaryOp& op) {

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from dlcore import _C
+from dlcore._C import is_grad_enabled
 
 __all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _ThreadState(threading.local):
-    grad_enabled = True
-
-
-state = _ThreadState()
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations of this thread are recorded for backward()."""
-    return state.grad_enabled
 
 
 class set_grad_enabled:
@@ -32,11 +22,10 @@ class set_grad_enabled:
         self.before: list[bool] = []
 
     def __enter__(self) -> None:
-        self.before.append(state.grad_enabled)
-        state.grad_enabled = self.mode
+        self.before.append(_C.set_grad_enabled(self.mode))
 
     def __exit__(self, *exc: object) -> None:
-        state.grad_enabled = self.before.pop()
+        _C.set_grad_enabled(self.before.pop())
 
     def __call__(self, function: F) -> F:
         @functools.wraps(function)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dlcore import _C
-from dlcore.autograd import HookHandle, run_backward
+from dlcore.autograd import HookHandle
 from dlcore.ops.activation import ActivationMethods
 from dlcore.ops.attention import AttentionMethods
 from dlcore.ops.conv import ConvMethods
@@ -108,7 +108,7 @@ class Tensor(
             retain_graph: keep the saved values for another backward.
             create_graph: record the gradients themselves, for higher derivatives.
         """
-        run_backward([self], [gradient], retain_graph, create_graph)
+        _C.run_backward([self], [gradient], retain_graph, create_graph, None, "backward")
 
     def detach(self) -> Tensor:
         """The same memory without history: gradients stop here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C
@@ -26,7 +27,7 @@ class _ReluBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return None, _ReluBackward.apply(ctx.saved[0], g)
+        return None, relu_backward(ctx.saved[0], g)
 
 
 class _TanhBackward(Function):
@@ -42,7 +43,7 @@ class _TanhBackward(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         y, dy = ctx.saved
-        return mul(mul(g, dy), mul(y, -2)), _TanhBackward.apply(y, g)
+        return mul(mul(g, dy), mul(y, -2)), tanh_backward(y, g)
 
 
 class _SigmoidBackward(Function):
@@ -58,7 +59,7 @@ class _SigmoidBackward(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         y, dy = ctx.saved
-        return mul(mul(g, dy), sub(1, mul(y, 2))), _SigmoidBackward.apply(y, g)
+        return mul(mul(g, dy), sub(1, mul(y, 2))), sigmoid_backward(y, g)
 
 
 class _GeluBackward(Function):
@@ -75,7 +76,7 @@ class _GeluBackward(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, dy = ctx.saved
         density = mul(exp(mul(square(x), -0.5)), 1 / math.sqrt(2 * math.pi))
-        return mul(mul(g, dy), mul(density, sub(2, square(x)))), _GeluBackward.apply(x, g)
+        return mul(mul(g, dy), mul(density, sub(2, square(x)))), gelu_backward(x, g)
 
 
 class _GeluTanhBackward(Function):
@@ -97,7 +98,7 @@ class _GeluTanhBackward(Function):
         s, rest = sigmoid(v), sigmoid(neg(v))
         s1 = mul(s, rest)
         bend = mul(s1, add(mul(x, mul(sub(rest, s), square(v1))), add(mul(v1, 2), mul(x, v2))))
-        return mul(mul(g, dy), bend), _GeluTanhBackward.apply(x, g)
+        return mul(mul(g, dy), bend), gelu_tanh_backward(x, g)
 
 
 class _SiluBackward(Function):
@@ -115,19 +116,43 @@ class _SiluBackward(Function):
         x, dy = ctx.saved
         s, rest = sigmoid(x), sigmoid(neg(x))
         bend = mul(mul(s, rest), add(mul(x, sub(rest, s)), 2))
-        return mul(mul(g, dy), bend), _SiluBackward.apply(x, g)
+        return mul(mul(g, dy), bend), silu_backward(x, g)
 
 
-_relu = differentiable(of_output=_ReluBackward.apply)(_C.relu)
-_gelu = differentiable(of_input=_GeluBackward.apply)(_C.gelu)
-_gelu_tanh = differentiable(of_input=_GeluTanhBackward.apply)(_C.gelu_tanh)
+def _gradient(native: Callable[[Tensor, Tensor], Tensor], node: type[Function]) -> Callable[[Tensor, Tensor], Tensor]:
+    return shortcut(native, node, arity=2)(node.apply)
 
 
-@shortcut(_C.relu)
+relu_backward = _gradient(_C.relu_backward, _ReluBackward)
+tanh_backward = _gradient(_C.tanh_backward, _TanhBackward)
+sigmoid_backward = _gradient(_C.sigmoid_backward, _SigmoidBackward)
+gelu_backward = _gradient(_C.gelu_backward, _GeluBackward)
+gelu_tanh_backward = _gradient(_C.gelu_tanh_backward, _GeluTanhBackward)
+silu_backward = _gradient(_C.silu_backward, _SiluBackward)
+
+_gelu = differentiable(of_input=gelu_backward)(_C.gelu)
+_gelu_tanh = differentiable(of_input=gelu_tanh_backward)(_C.gelu_tanh)
+
+
+class _Relu(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = _C.relu(x)
+        ctx.save(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return relu_backward(ctx.saved[0], dy)
+
+
+@shortcut(_C.relu, _Relu)
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). Its gradient at 0 is 0."""
     expect_tensor(x, "relu")
-    return _relu(x) if x.dtype.is_floating_point else maximum(x, 0)
+    return _Relu.apply(x) if x.dtype.is_floating_point else maximum(x, 0)
 
 
 @shortcut(_C.gelu)
@@ -144,19 +169,19 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return _gelu(x) if approximate == "none" else _gelu_tanh(x)
 
 
-@differentiable(of_input=_SiluBackward.apply)
+@differentiable(of_input=silu_backward)
 def silu(x: Tensor) -> Tensor:
     """x sigmoid(x), also called swish. Elfwing et al., 2017."""
     return _C.silu(x)
 
 
-@differentiable(of_output=_TanhBackward.apply)
+@differentiable(of_output=tanh_backward)
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent."""
     return _C.tanh(x)
 
 
-@differentiable(of_output=_SigmoidBackward.apply)
+@differentiable(of_output=sigmoid_backward)
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e^-x)."""
     return _C.sigmoid(x)

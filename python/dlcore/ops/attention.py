@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.ops.random import Generator
@@ -86,7 +86,7 @@ def scaled_dot_product_attention(
     if attn_mask is not None:
         mask = _broadcast_mask(attn_mask, (*query.shape[:-1], key.shape[-2]), q.dtype)
     factor = float(scale) if scale is not None else 1 / math.sqrt(max(query.shape[-1], 1))
-    if mask is not None and mask.requires_grad and state.grad_enabled:
+    if mask is not None and mask.requires_grad and is_grad_enabled():
         y = _composite(q, k, v, mask, dropout_p, causal_offset if is_causal else None, factor, generator)
     else:
         # With p = 1 nothing is kept: zeros, whatever the weights are.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -43,7 +43,7 @@ class _BatchNorm(Function):
         x, mean, var, *rest = ctx.saved
         w = rest[0] if rest else None
         needs = (ctx.need_dx, ctx.need_dw, ctx.need_db)
-        if state.grad_enabled:
+        if is_grad_enabled():
             grads = _differentiable_backward(x, w, None if ctx.own else (mean, var), dy, ctx.eps)
             dx, dw, db = (g if need else None for g, need in zip(grads, needs, strict=True))
         else:

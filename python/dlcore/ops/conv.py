@@ -46,7 +46,7 @@ class _Conv2d(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, w = ctx.saved
         dy = ops.contiguous(dy)  # all three read it as it lies in memory
-        need_x, need_w, need_b, _ = (edge is not None for edge in ctx.edges)
+        need_x, need_w, need_b, _ = ctx.needs_input_grad
         return (
             _Conv2dInputGradient.apply(dy, w, None, x.shape[2:], ctx.options, "conv2d") if need_x else None,
             _Conv2dWeightGradient.apply(dy, x, w.shape[2:], ctx.options) if need_w else None,
@@ -70,7 +70,7 @@ class _Conv2dInputGradient(Function):
     def backward(ctx: Any, ddx: Tensor) -> Any:
         dy, w = ctx.saved
         ddx = ops.contiguous(ddx)
-        need_dy, need_w, need_b, *_ = (edge is not None for edge in ctx.edges)
+        need_dy, need_w, need_b, *_ = ctx.needs_input_grad
         return (
             _Conv2d.apply(ddx, w, None, ctx.options) if need_dy else None,
             _Conv2dWeightGradient.apply(dy, ddx, w.shape[2:], ctx.options) if need_w else None,
@@ -93,7 +93,7 @@ class _Conv2dWeightGradient(Function):
     @staticmethod
     def backward(ctx: Any, ddw: Tensor) -> Any:
         dy, x = ctx.saved
-        need_dy, need_x, *_ = (edge is not None for edge in ctx.edges)
+        need_dy, need_x, *_ = ctx.needs_input_grad
         return (
             _Conv2d.apply(x, ddw, None, ctx.options) if need_dy else None,
             _Conv2dInputGradient.apply(dy, ddw, None, x.shape[2:], ctx.options, "conv2d") if need_x else None,

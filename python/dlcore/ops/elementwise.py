@@ -52,102 +52,87 @@ def value_of(x: Any) -> Any:
     return ops.asarray(x) if isinstance(x, np.ndarray) else x
 
 
+def _is_floating(x: Any) -> bool:
+    return isinstance(x, _C.Tensor) and x.dtype.is_floating_point
+
+
 class _Binary(Function):
-    """Remembers the shapes and dtypes that gradients go back to, and the operands that a gradient needs."""
+    """Of two operands. Each gradient is computed only where it is needed; broadcasting is undone by the engine."""
 
     twice_differentiable = True
 
-    def remember(self, a: Any, b: Any, keep_a: bool = False, keep_b: bool = False) -> None:
-        self.kinds = [(t.shape, t.dtype) if isinstance(t, _C.Tensor) and t.requires_grad else None for t in (a, b)]
-        kept: tuple[Any, Any] = (a if keep_a else None, b if keep_b else None)
-        self.numbers = [None if isinstance(t, _C.Tensor) else (t,) for t in kept]
-        self.save(*(t for t, number in zip(kept, self.numbers, strict=True) if number is None))
-
-    def recall(self) -> list[Any]:
-        tensors = iter(self.saved)
-        return [next(tensors) if number is None else number[0] for number in self.numbers]
-
-    def back(self, i: int, gradient: Callable[[], Tensor]) -> Tensor | None:
-        """The gradient of operand i: summed over what was broadcast, in the operand's dtype; None where nobody asks."""
-        kind = self.kinds[i]
-        return None if kind is None else ops.cast(ops.sum_to(gradient(), kind[0]), kind[1])
-
-
-def _needs(x: Any) -> bool:
-    return isinstance(x, _C.Tensor) and x.requires_grad
-
-
-def _is_floating(x: Any) -> bool:
-    return isinstance(x, _C.Tensor) and x.dtype.is_floating_point
+    def back(self, da: Callable[[], Tensor], db: Callable[[], Tensor]) -> Any:
+        need_a, need_b = self.needs_input_grad
+        return da() if need_a else None, db() if need_b else None
 
 
 class _Add(_Binary):
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b)
         return _C.add(a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return ctx.back(0, lambda: dy), ctx.back(1, lambda: dy)
+        return dy, dy
 
 
 class _Sub(_Binary):
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b)
         return _C.sub(a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return ctx.back(0, lambda: dy), ctx.back(1, lambda: ops.neg(dy))
+        return dy, ops.neg(dy) if ctx.needs_input_grad[1] else None
 
 
 class _Mul(_Binary):
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b, keep_a=_needs(b), keep_b=_needs(a))
+        need_a, need_b = ctx.needs_input_grad
+        ctx.save(a if need_b else None, b if need_a else None)
         return _C.mul(a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        a, b = ctx.recall()
-        return ctx.back(0, lambda: mul(dy, b)), ctx.back(1, lambda: mul(dy, a))
+        a, b = ctx.saved
+        return None if b is None else mul(dy, b), None if a is None else mul(dy, a)
 
 
 class _Div(_Binary):
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b, keep_a=_needs(b), keep_b=True)
+        ctx.save(a if ctx.needs_input_grad[1] else None, b)
         return _C.div(a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        a, b = ctx.recall()
-        return ctx.back(0, lambda: div(dy, b)), ctx.back(1, lambda: ops.neg(mul(dy, div(div(a, b), b))))
+        a, b = ctx.saved
+        return ctx.back(lambda: div(dy, b), lambda: ops.neg(mul(dy, div(div(a, b), b))))
 
 
 class _Remainder(_Binary):
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b, keep_a=_needs(b), keep_b=_needs(b))
+        need_b = ctx.needs_input_grad[1]
+        ctx.save(a if need_b else None, b if need_b else None)
         return _C.remainder(a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        a, b = ctx.recall()
-        return ctx.back(0, lambda: dy), ctx.back(1, lambda: ops.neg(mul(dy, floor_divide(a, b))))
+        a, b = ctx.saved
+        return ctx.back(lambda: dy, lambda: ops.neg(mul(dy, floor_divide(a, b))))
 
 
 class _Pow(_Binary):
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b, keep_a=True, keep_b=True)
+        ctx.save(a, b)
         return _C.pow(a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        a, b = ctx.recall()
+        a, b = ctx.saved
 
         def da() -> Tensor:
             if not isinstance(b, _C.Tensor):
@@ -161,7 +146,7 @@ class _Pow(_Binary):
                 return mul(dy, mul(pow(a, b), math.log(a) if a > 0 else 0.0 if a == 0 else math.nan))
             return mul(dy, mul(pow(a, b), ops.log(where(logical_and(eq(a, 0), ge(b, 0)), 1.0, a))))
 
-        return ctx.back(0, da), ctx.back(1, db)
+        return ctx.back(da, db)
 
 
 class _Extremum(_Binary):
@@ -176,8 +161,8 @@ class _Extremum(_Binary):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        a, b = ctx.recall()
-        return ctx.back(0, lambda: ctx.share(a, b, dy)), ctx.back(1, lambda: ctx.share(b, a, dy))
+        a, b = ctx.saved
+        return ctx.back(lambda: ctx.share(a, b, dy), lambda: ctx.share(b, a, dy))
 
 
 class _Maximum(_Extremum):
@@ -185,7 +170,7 @@ class _Maximum(_Extremum):
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b, keep_a=True, keep_b=True)
+        ctx.save(a, b)
         return _C.maximum(a, b)
 
 
@@ -194,42 +179,44 @@ class _Minimum(_Extremum):
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b, keep_a=True, keep_b=True)
+        ctx.save(a, b)
         return _C.minimum(a, b)
 
 
-class _Where(_Binary):
+class _Where(Function):
+    twice_differentiable = True
+
     @staticmethod
     def forward(ctx: Any, condition: Tensor, a: Any, b: Any) -> Tensor:
-        ctx.remember(a, b)
         ctx.save(condition)
         return _C.where(condition, a, b)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (condition,) = ctx.saved
-        return None, ctx.back(0, lambda: where(condition, dy, 0.0)), ctx.back(1, lambda: where(condition, 0.0, dy))
+        _, need_a, need_b = ctx.needs_input_grad
+        return None, where(condition, dy, 0.0) if need_a else None, where(condition, 0.0, dy) if need_b else None
 
 
-@shortcut(_C.add)
+@shortcut(_C.add, _Add)
 def add(a: Any, b: Any) -> Tensor:
     """a + b; the logical or of bool tensors."""
     return _Add.apply(value_of(a), value_of(b))
 
 
-@shortcut(_C.sub)
+@shortcut(_C.sub, _Sub)
 def sub(a: Any, b: Any) -> Tensor:
     """a - b. TypeError for bool tensors."""
     return _Sub.apply(value_of(a), value_of(b))
 
 
-@shortcut(_C.mul)
+@shortcut(_C.mul, _Mul)
 def mul(a: Any, b: Any) -> Tensor:
     """a b; the logical and of bool tensors."""
     return _Mul.apply(value_of(a), value_of(b))
 
 
-@shortcut(_C.div)
+@shortcut(_C.div, _Div)
 def div(a: Any, b: Any) -> Tensor:
     """a / b; float32 for integers."""
     return _Div.apply(value_of(a), value_of(b))
@@ -245,7 +232,7 @@ def floor_divide(a: Any, b: Any) -> Tensor:
     return _C.floor_divide(value_of(a), value_of(b))
 
 
-@shortcut(_C.remainder)
+@shortcut(_C.remainder, _Remainder)
 def remainder(a: Any, b: Any) -> Tensor:
     """a - b floor(a / b), with the sign of b, as Python's `%`.
 
@@ -267,19 +254,19 @@ def pow(a: Any, b: Any) -> Tensor:
     return _Pow.apply(a, b)
 
 
-@shortcut(_C.maximum)
+@shortcut(_C.maximum, _Maximum)
 def maximum(a: Any, b: Any) -> Tensor:
     """The larger of each pair; NaN where either is NaN."""
     return _Maximum.apply(value_of(a), value_of(b))
 
 
-@shortcut(_C.minimum)
+@shortcut(_C.minimum, _Minimum)
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of each pair; NaN where either is NaN."""
     return _Minimum.apply(value_of(a), value_of(b))
 
 
-@shortcut(_C.where, arity=3)
+@shortcut(_C.where, _Where, arity=3)
 def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     """`a` where the bool tensor `condition` is True, else `b`; all three broadcast.
 
@@ -369,6 +356,7 @@ def logical_xor(a: Any, b: Any) -> Tensor:
 
 # Operators and methods.
 
+_NODES: dict[Any, type[Function]] = {add: _Add, sub: _Sub, mul: _Mul, div: _Div, remainder: _Remainder}
 _OPERANDS = (_C.Tensor, int, float, np.generic, np.ndarray)
 
 
@@ -376,8 +364,8 @@ def _operator(function: Callable[[Any, Any], Tensor]) -> Any:
     def method(self: Any, other: Any) -> Any:
         return function(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    native = getattr(_C, function.__name__)
-    return method if function is pow else shortcut(native)(method)
+    native, node = getattr(_C, function.__name__), _NODES.get(function)
+    return method if function is pow else shortcut(native, node)(method)
 
 
 def _reflected(function: Callable[[Any, Any], Tensor]) -> Any:

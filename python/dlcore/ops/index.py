@@ -14,7 +14,7 @@ from dlcore.ops.creation import tensor
 from dlcore.ops.inplace import assign, change
 from dlcore.ops.mask import read_rows, write_rows
 from dlcore.ops.shape import axis_of, sum_to
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -56,10 +56,10 @@ class _Place(Function):
 
 def look_at(x: Tensor, look: Callable[[Tensor], Tensor]) -> Tensor:
     """`look(x)`, a view made by `_C` functions alone, as a differentiable operation."""
-    if state.grad_enabled and x.requires_grad:
+    if is_grad_enabled() and x.requires_grad:
         return _Look.apply(x, look)
     y = look(x)
-    if state.grad_enabled:
+    if is_grad_enabled():
         y._set_base(x)
     return y
 
@@ -251,7 +251,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
             return read_rows(x, mask)
         key, source, picks = _picked(x, key)
         return getitem(x, key) if picks is None else _Read.apply(source, picks)
-    if state.grad_enabled:
+    if is_grad_enabled():
         if x.requires_grad:
             return _Look.apply(x, lambda t: _C.index_view(t, key))
         y._set_base(x)
@@ -269,7 +269,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         RuntimeError: a leaf that requires a gradient, outside no_grad().
     """
     source = value if isinstance(value, _C.Tensor) else tensor(value, x.dtype)
-    recorded = state.grad_enabled and (x.requires_grad or source.requires_grad)
+    recorded = is_grad_enabled() and (x.requires_grad or source.requires_grad)
     view = _C.index_view(x, key)
     mask, picks = None, None
     if view is None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlcore import _C
-from dlcore.autograd import Function, next_sequence
+from dlcore.autograd import Function
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
 from dlcore.ops.elementwise import (
@@ -33,7 +33,7 @@ from dlcore.ops.elementwise import (
 )
 from dlcore.ops.shape import sum_to
 from dlcore.ops.unary import clamp
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -163,23 +163,6 @@ def _look_again(view: Tensor) -> None:
 _C.set_view_refresher(_look_again)
 
 
-def _copy_saved_values(y: Tensor, x: Tensor, since: int) -> None:
-    """What the nodes made after `since` saved of x's memory is about to be overwritten: lets them keep copies."""
-    todo, seen = [y._node], set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen or node.sequence <= since:
-            continue
-        seen.add(node)
-        for i, (t, _, index) in enumerate(node._saved):
-            is_leaf = t.requires_grad and t._node is None
-            if t._storage_ptr() == x._storage_ptr() and not is_leaf:
-                copy = _C.clone(t)
-                copy._node, copy._index, copy.requires_grad = t._node, t._index, t.requires_grad
-                node._saved[i] = (copy, copy._version, index)
-        todo += [edge[0] for edge in node.edges if isinstance(edge, tuple)]
-
-
 def _fit(y: Tensor, x: Tensor, op: str) -> Tensor:
     if y.dtype is not x.dtype:
         if y.dtype.is_floating_point and not x.dtype.is_floating_point:
@@ -199,7 +182,7 @@ def change(x: Tensor, op: str, compute: Callable[..., Tensor], *operands: Any) -
         TypeError: a floating result for an integer tensor.
     """
     _C.check_writable(x, op)
-    recorded = state.grad_enabled and (
+    recorded = is_grad_enabled() and (
         x.requires_grad or any(isinstance(o, _C.Tensor) and o.requires_grad for o in operands)
     )
     if not recorded:
@@ -214,9 +197,9 @@ def change(x: Tensor, op: str, compute: Callable[..., Tensor], *operands: Any) -
         )
     old = _C.alias(x)
     old._node, old._index, old.requires_grad = x._node, x._index, x.requires_grad
-    since = next_sequence()
+    since = _C.next_sequence()
     y = _fit(compute(old, *(old if o is x else o for o in operands)), x, op)
-    _copy_saved_values(y, x, since)
+    _C.keep_saved_values(x, y, since)
     _C.copy_into(y, x)
     if not y.requires_grad:  # an integer tensor, or an operation without gradient
         return x
@@ -233,7 +216,7 @@ def change(x: Tensor, op: str, compute: Callable[..., Tensor], *operands: Any) -
 def assign(x: Tensor, source: Any, op: str) -> Tensor:
     """x[...] = source, broadcast and converted; see `change`."""
     src = source if isinstance(source, _C.Tensor) else tensor(source, x.dtype)
-    if state.grad_enabled and (x.requires_grad or src.requires_grad):
+    if is_grad_enabled() and (x.requires_grad or src.requires_grad):
         return change(x, op, _Assign.apply, src, op)
     _C.copy_into(src, x, op)
     return x
@@ -261,7 +244,7 @@ def _written(kernel: Callable[[Tensor, Any], None], compute: Callable[[Tensor, A
         other = value_of(other)
         if not isinstance(other, (_C.Tensor, int, float)):
             return NotImplemented
-        if state.grad_enabled and (self.requires_grad or (isinstance(other, _C.Tensor) and other.requires_grad)):
+        if is_grad_enabled() and (self.requires_grad or (isinstance(other, _C.Tensor) and other.requires_grad)):
             return change(self, name, compute, other)
         kernel(self, other)
         return self

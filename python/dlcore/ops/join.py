@@ -11,7 +11,7 @@ from dlcore.autograd import Function, View
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
 from dlcore.ops.shape import axis_of, reshape
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -100,7 +100,7 @@ def _listed(xs: Any, op: str) -> list[Tensor]:
 
 def _records(xs: list[Tensor]) -> bool:
     """Whether gradients are recorded; where not, thousands of small tensors are spared the way through `apply`."""
-    return state.grad_enabled and _C.any_may_record(xs)
+    return is_grad_enabled() and _C.any_may_record(xs)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

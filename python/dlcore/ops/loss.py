@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -54,7 +54,7 @@ class _CrossEntropy(Function):
         dloss = ops.cast(dy, statistics.dtype)
         if scale is not None:
             dloss = dloss * scale
-        if state.grad_enabled:
+        if is_grad_enabled():
             dx = _differentiable_backward(x, target, w, ops.cast(dloss, x.dtype), *ctx.options)
         else:
             dx = _C.cross_entropy_backward(x, target, w, statistics, dloss, *ctx.options)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function, shortcut
-from dlcore.ops.activation import _GeluBackward, _GeluTanhBackward, _ReluBackward
+from dlcore.ops.activation import gelu_backward, gelu_tanh_backward, relu_backward
 from dlcore.ops.copy import cast
 from dlcore.ops.shape import expand, permute, reshape, sum_to, transpose, unsqueeze
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -36,9 +36,9 @@ class _Matmul(Function):
         if a.ndim == 1:
             dy = unsqueeze(dy, dy.ndim - 1)
         da = db = None
-        if ctx.edges[0] is not None:
+        if ctx.needs_input_grad[0]:
             da = reshape(sum_to(matmul(dy, transpose(b2, -2, -1)), a2.shape), a.shape)
-        if ctx.edges[1] is not None:
+        if ctx.needs_input_grad[1]:
             if b2.ndim == 2:  # one matrix for every item of a's batch: one product over all their rows
                 a2, dy = _rows(a2), _rows(dy)
             db = reshape(sum_to(matmul(transpose(a2, -2, -1), dy), b2.shape), b.shape)
@@ -59,7 +59,7 @@ class _Linear(Function):
         return _linear_gradients(ctx, x, w, dy)
 
 
-_GRADIENTS = {"relu": _ReluBackward.apply, "gelu": _GeluBackward.apply, "gelu_tanh": _GeluTanhBackward.apply}
+_GRADIENTS = {"relu": relu_backward, "gelu": gelu_backward, "gelu_tanh": gelu_tanh_backward}
 
 
 class _LinearActivation(Function):
@@ -78,13 +78,13 @@ class _LinearActivation(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, w, kept, *b = ctx.saved
-        if state.grad_enabled and ctx.activation != "relu":  # a second derivative: the value kept has no history
+        if is_grad_enabled() and ctx.activation != "relu":  # a second derivative: the value kept has no history
             kept = linear(x, w, *b)
         return *_linear_gradients(ctx, x, w, _GRADIENTS[ctx.activation](kept, dy)), None
 
 
 def _linear_gradients(ctx: Any, x: Tensor, w: Tensor, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    dx, dw, db = (edge is not None for edge in ctx.edges[:3])
+    dx, dw, db = ctx.needs_input_grad[:3]
     return (
         matmul(dy, w) if dx else None,
         matmul(transpose(_rows(dy), 0, 1), _rows(x)) if dw else None,
@@ -111,7 +111,7 @@ def _check_dims(op: str, x: Tensor, ndim: int, what: str) -> None:
         raise ValueError(f"[{op}] expected {what} of {ndim} dimension{'s' if ndim > 1 else ''}, got shape {x.shape}")
 
 
-@shortcut(_C.matmul)
+@shortcut(_C.matmul, _Matmul)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product ``a @ b``, NumPy's rules.
 
@@ -304,7 +304,7 @@ class MatmulMethods:
     dot = dot
     outer = outer
 
-    @shortcut(_C.matmul)
+    @shortcut(_C.matmul, _Matmul)
     def __matmul__(self: Any, other: Any) -> Any:
         is_tensor = isinstance(other, _C.Tensor)
         return matmul(self, other) if is_tensor else NotImplemented

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -29,7 +29,7 @@ class _LayerNorm(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, mean, rstd, *rest = ctx.saved
         w = rest[0] if rest else None
-        if state.grad_enabled:
+        if is_grad_enabled():
             dx, dw, db = _differentiable_backward(x, w, dy, ctx.shape, ctx.eps)
         else:
             dx, dw, db = _C.layer_norm_backward(x, w, mean, rstd, dy, ctx.shape, ctx.need_dw, ctx.need_db)

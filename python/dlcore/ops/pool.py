@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore import _C, ops
 from dlcore.autograd import Function
 from dlcore.ops.conv import pair_of
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -136,7 +136,7 @@ def max_pool2d(
     kernel = pair_of(kernel_size, "kernel_size", op)
     steps = kernel if stride is None else pair_of(stride, "stride", op)
     windows = (kernel, steps, pair_of(padding, "padding", op), pair_of(dilation, "dilation", op), bool(ceil_mode))
-    if not return_indices and not (state.grad_enabled and getattr(x, "requires_grad", False)):
+    if not return_indices and not (is_grad_enabled() and getattr(x, "requires_grad", False)):
         return _C.max_pool2d(x, *windows)  # the places take longer than the values
     y, index = _MaxPool2d.apply(x, windows)
     return (y, index) if return_indices else y

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore import _C
 from dlcore.autograd import Function
 from dlcore.ops.creation import _leaf, check_device, full
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -323,7 +323,7 @@ def _new(size: tuple[Any, ...], dtype: Any, device: Any, op: str) -> Tensor:
 
 
 def _check_in_place(x: Tensor, op: str) -> None:
-    if x.requires_grad and state.grad_enabled:
+    if x.requires_grad and is_grad_enabled():
         raise RuntimeError(f"[{op}] a tensor that requires a gradient cannot be overwritten; use `with no_grad():`")
 
 

@@ -43,6 +43,8 @@ class ValuesIndices(NamedTuple):
 
 def _spread(y: Tensor, shape: tuple[int, ...], dim: Dim) -> Tensor:
     """A reduced tensor seen in the shape it was reduced from."""
+    if y.ndim == 0:
+        return ops.expand(y, shape)
     return ops.expand(ops.reshape(y, _kept_shape(shape, dim)), shape)
 
 
@@ -62,7 +64,7 @@ class _Sum(Function):
     twice_differentiable = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
         y = _C.sum(x, dim, keepdim)
         ctx.shape, ctx.dim = x.shape, dim
         return y
@@ -76,7 +78,7 @@ class _Mean(Function):
     twice_differentiable = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
         y = _C.mean(x, dim, keepdim)
         ctx.shape, ctx.dim = x.shape, dim
         return y
@@ -109,7 +111,7 @@ class _Prod(Function):
     twice_differentiable = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
         y = _C.prod(x, dim, keepdim)
         ctx.save(x, y, dim=dim)
         return y
@@ -242,7 +244,7 @@ def _as_dtype(x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else ops.cast(x, dtype)
 
 
-@shortcut(_C.sum)
+@shortcut(_C.sum, _Sum)
 def sum(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Sum over axes `dim` (an int or several; None or (): all); reduced axes stay with size 1 under `keepdim`.
 
@@ -256,7 +258,7 @@ def sum(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) ->
     return _Sum.apply(_as_dtype(x, dtype), dim, keepdim)
 
 
-@shortcut(_C.mean)
+@shortcut(_C.mean, _Mean)
 def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Mean over axes `dim` (None: all). The mean of nothing is NaN.
 
@@ -266,7 +268,7 @@ def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -
     return _Mean.apply(_as_dtype(x, dtype), dim, keepdim)
 
 
-@shortcut(_C.prod)
+@shortcut(_C.prod, _Prod)
 def prod(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Product over axes `dim` (None: all); 1 for nothing. Integers and bool multiply in int64.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -43,7 +43,7 @@ class _Recurrence(Function):
         bias, b_n = _biases(cell, b_ih, b_hh)
         rows = _C.view(_C.contiguous(x), (prod(x.shape[:-1]), x.shape[-1]))
         inputs = (x, w_ih, w_hh, b_ih, b_hh, h0, c0)
-        keep = state.grad_enabled and any(t is not None and t.requires_grad for t in inputs)
+        keep = is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
         y, prev, h_n, c_n, gates, saved = _C.rnn_forward(
             cell, rows, w_ih, w_hh, bias, b_n, h0, c0, sizes, reverse, keep
         )
@@ -58,7 +58,7 @@ class _Recurrence(Function):
     def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor | None = None) -> Any:
         rows, w_ih, w_hh, gates, y, prev, *rest = ctx.saved
         saved, c0 = (*rest, None, None)[:2]
-        _, *need, _, _, _, _, _, _ = (edge is not None for edge in ctx.edges)
+        _, *need, _, _, _, _, _, _ = ctx.needs_input_grad
         dx, dw_ih, dw_hh, db, dh0, dc0 = _C.rnn_backward(
             ctx.cell, rows, w_ih, w_hh, gates, saved, y, prev, c0, dy, dh_n, dc_n, ctx.sizes, ctx.reverse, *need
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
-from dlcore.autograd import View
+from dlcore.autograd import View, shortcut
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -34,13 +34,20 @@ class _Reshape(View):
     twice_differentiable = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], view_only: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         ctx.shape = x.shape
-        return _C.view(x, shape) if view_only else _C.reshape(x, shape)
+        return _C.reshape(x, shape)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return reshape(dy, ctx.shape), None, None
+        return reshape(dy, ctx.shape), None
+
+
+class _ViewOnly(_Reshape):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        ctx.shape = x.shape
+        return _C.view(x, shape)
 
 
 class _Permute(View):
@@ -83,18 +90,20 @@ class _Expand(View):
         return sum_to(dy, ctx.shape), None
 
 
+@shortcut(_C.reshape, _Reshape, arity=2)
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where strides allow it, else a copy.
 
     Raises:
         ValueError: the element counts differ, or several sizes are -1.
     """
-    return _Reshape.apply(x, _sizes(shape), False)
+    return _Reshape.apply(x, _sizes(shape))
 
 
+@shortcut(_C.view, _ViewOnly, arity=2)
 def view(x: Tensor, *shape: Any) -> Tensor:
     """Like `reshape`, but never a copy: ValueError where no view can show the shape."""
-    return _Reshape.apply(x, _sizes(shape), True)
+    return _ViewOnly.apply(x, _sizes(shape))
 
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -110,11 +119,13 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(x, (*x.shape[:first], merged, *x.shape[last + 1 :]))
 
 
+@shortcut(_C.permute, _Permute, arity=2)
 def permute(x: Tensor, *axes: Any) -> Tensor:
     """The axes in a new order, as a view."""
     return _Permute.apply(x, _sizes(axes))
 
 
+@shortcut(_C.transpose, _Transpose)
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes swapped, as a view."""
     return _Transpose.apply(x, dim0, dim1)
@@ -128,6 +139,7 @@ def movedim(x: Tensor, source: int, destination: int) -> Tensor:
     return permute(x, axes)
 
 
+@shortcut(_C.expand, _Expand, arity=2)
 def expand(x: Tensor, *shape: Any) -> Tensor:
     """Repeats dimensions of size 1 (and adds leading ones) without a copy; -1 keeps a size."""
     return _Expand.apply(x, _sizes(shape))
@@ -161,6 +173,13 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     lead = x.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
     return reshape(ops.sum(x, axes), shape)
+
+
+def _fit(gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    return ops.cast(sum_to(gradient, shape), dtype)
+
+
+_C.set_gradient_fitter(_fit)
 
 
 def axis_of(dim: int, x: Tensor, op: str) -> int:

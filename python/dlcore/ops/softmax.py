@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
-from dlcore.state import state
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -26,7 +26,7 @@ class _Softmax(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved
-        if not state.grad_enabled:
+        if not is_grad_enabled():
             return _C.softmax_backward(y, dy, ctx.dim), None
         return y * (dy - ops.sum(y * dy, ctx.dim, keepdim=True)), None
 
@@ -43,7 +43,7 @@ class _LogSoftmax(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved
-        if not state.grad_enabled:
+        if not is_grad_enabled():
             return _C.log_softmax_backward(y, dy, ctx.dim), None
         return dy - ops.exp(y) * ops.sum(dy, ctx.dim, keepdim=True), None
 

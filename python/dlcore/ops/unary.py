@@ -86,7 +86,7 @@ def differentiable(
         def function(x: Tensor) -> Tensor:
             return node.apply(x)  # type: ignore[attr-defined]
 
-        return shortcut(getattr(_C, kernel.__name__))(function)
+        return shortcut(getattr(_C, kernel.__name__), node)(function)
 
     return decorate
 
@@ -103,7 +103,7 @@ class _Neg(Function):
         return neg(dy)
 
 
-@shortcut(_C.neg)
+@shortcut(_C.neg, _Neg)
 def neg(x: Tensor) -> Tensor:
     """-x. TypeError for bool tensors."""
     return _Neg.apply(x)
