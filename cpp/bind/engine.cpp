@@ -220,6 +220,7 @@ std::vector<py::object> run_backward(const std::vector<py::object>& outputs, con
   }
   Engine engine(retain_graph.value_or(create_graph), create_graph, std::move(wanted), places.size());
   const GradMode mode(create_graph);
+  const NoAutocast as_recorded;  // gradients come in the dtypes of what was computed
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Edge edge = edge_of(outputs[i].ptr());
     engine.send(edge, seed_of(outputs[i], edge, gradients[i], op), false);

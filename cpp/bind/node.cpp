@@ -11,6 +11,7 @@ namespace dl {
 namespace {
 
 thread_local bool enabled = true;
+thread_local std::optional<DType> autocast;
 int64_t last_sequence = 0;  // guarded by the GIL
 
 Node* node_of(PyObject* o) { return reinterpret_cast<Node*>(o); }
@@ -223,9 +224,12 @@ void keep_saved_values(const Tensor& x, py::handle y, int64_t since) {
 }
 
 PyObject* is_grad_enabled(PyObject*, PyObject*) { return PyBool_FromLong(enabled); }
-PyMethodDef is_grad_enabled_method = {
-    "is_grad_enabled", is_grad_enabled, METH_NOARGS,
-    "is_grad_enabled() -> bool\n\nWhether operations of this thread are recorded for backward()."};
+PyObject* get_autocast(PyObject*, PyObject*) { return Py_NewRef(autocast ? dtype_object(*autocast) : Py_None); }
+PyMethodDef functions[] = {
+    {"is_grad_enabled", is_grad_enabled, METH_NOARGS,
+     "is_grad_enabled() -> bool\n\nWhether operations of this thread are recorded for backward()."},
+    {"autocast_dtype", get_autocast, METH_NOARGS,
+     "autocast_dtype() -> Optional[dtype]\n\nWhat products of this thread are computed in under autocast, else None."}};
 
 }  // namespace
 
@@ -249,6 +253,10 @@ PyTypeObject NodeType = [] {
 bool grad_enabled() { return enabled; }
 GradMode::GradMode(bool mode) : before_(enabled) { enabled = mode; }
 GradMode::~GradMode() { enabled = before_; }
+
+bool autocast_enabled() { return autocast.has_value(); }
+NoAutocast::NoAutocast() : before_(std::exchange(autocast, std::nullopt)) {}
+NoAutocast::~NoAutocast() { autocast = before_; }
 
 Edge edge_of(PyObject* value) {
   Edge edge;
@@ -316,9 +324,14 @@ void release(Node* node) {
 void bind_node(py::module_& m) {
   if (PyType_Ready(&NodeType) < 0) throw py::error_already_set();
   m.add_object("Node", borrow(reinterpret_cast<PyObject*>(&NodeType)));
-  PyObject* function = PyCFunction_NewEx(&is_grad_enabled_method, nullptr, m.attr("__name__").ptr());
-  if (!function) throw py::error_already_set();
-  m.add_object("is_grad_enabled", py::reinterpret_steal<py::object>(function));
+  for (PyMethodDef& def : functions) {
+    PyObject* function = PyCFunction_NewEx(&def, nullptr, m.attr("__name__").ptr());
+    if (!function) throw py::error_already_set();
+    m.add_object(def.ml_name, py::reinterpret_steal<py::object>(function));
+  }
+  m.def(
+      "set_autocast_dtype", [](std::optional<DType> dtype) { return std::exchange(autocast, dtype); }, py::arg("dtype"),
+      "Lets this thread's products be computed in a dtype, or (None) in that of their arguments; returns what it was.");
   m.def(
       "set_grad_enabled", [](bool mode) { return std::exchange(enabled, mode); }, py::arg("mode"),
       "Switches recording on or off for this thread; returns what it was.");

@@ -1,9 +1,10 @@
 // The Python type dlcore._C.Node, base of dlcore.autograd.Function: one recorded operation and the context that its
-// forward saves into; and whether this thread records at all.
+// forward saves into; and the modes of a thread: whether it records, and autocast.
 #pragma once
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/tensor.h"
@@ -68,6 +69,17 @@ class GradMode {      // sets it for a block
 
  private:
   bool before_;
+};
+
+bool autocast_enabled();  // on this thread; see dlcore.amp
+class NoAutocast {        // switches it off for a block
+ public:
+  NoAutocast();
+  ~NoAutocast();
+  NoAutocast(const NoAutocast&) = delete;
+
+ private:
+  std::optional<DType> before_;
 };
 
 void bind_node(pybind11::module_& m);

@@ -18,6 +18,7 @@ struct Shortcut {
   PyObject* node;      // the Function class that records what native does, or nullptr
   PyObject* function;  // in Python; its names, docstring and signature are the shortcut's
   Py_ssize_t arity;    // of native
+  bool casts;          // under autocast the Python function is asked
 };
 
 Shortcut* self_of(PyObject* o) { return reinterpret_cast<Shortcut*>(o); }
@@ -28,6 +29,7 @@ bool is_plain(PyObject* o) {
 
 // The result, or nullptr where the Python function has to be asked. Throws what Python raised.
 PyObject* straight_call(const Shortcut* self, PyObject* const* arguments) {
+  if (self->casts && autocast_enabled()) return nullptr;
   bool records = false;
   for (Py_ssize_t i = 0; i < self->arity; ++i) {
     if (!is_tensor(arguments[i])) {
@@ -122,7 +124,7 @@ PyTypeObject ShortcutType = [] {
   return type;
 }();
 
-py::object shortcut(py::function native, py::object node, py::function function, Py_ssize_t arity) {
+py::object shortcut(py::function native, py::object node, py::function function, Py_ssize_t arity, bool casts) {
   Shortcut* self = PyObject_GC_New(Shortcut, &ShortcutType);
   if (!self) throw py::error_already_set();
   self->call = shortcut_call;
@@ -130,6 +132,7 @@ py::object shortcut(py::function native, py::object node, py::function function,
   self->node = node.is_none() ? nullptr : node.release().ptr();
   self->function = function.release().ptr();
   self->arity = arity;
+  self->casts = casts;
   PyObject_GC_Track(self);
   return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(self));
 }
@@ -147,8 +150,11 @@ void bind_shortcut(py::module_& m) {
       },
       py::arg("items"), "False if certainly no tensor of a list requires a gradient.");
   m.def("shortcut", &shortcut, py::arg("native"), py::arg("node"), py::arg("function"), py::arg("arity"),
+        py::arg("casts"),
         "`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to "
-        "`native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError.");
+        "`native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. One "
+        "that `casts` "
+        "stays in Python under autocast.");
 }
 
 }  // namespace dl

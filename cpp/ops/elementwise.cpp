@@ -175,6 +175,15 @@ ElementwiseShape merged_shape(const Dims& shape, const Dims& order, const Input*
   return s;
 }
 
+// Where launch releases the GIL, another thread may let an argument's object show other memory (rebind): ours stays.
+struct Held {
+  std::shared_ptr<Storage> storage[kElementwiseInputs];
+  Held(const Input* inputs, int count, int64_t work) {
+    for (int k = 0; k < count && work > kReleaseGilAbove; ++k)
+      if (const Tensor* x = inputs[k].tensor()) storage[k] = x->storage();
+  }
+};
+
 // Numbers and row-major tensors of y's shape need no merging: everything is one row.
 bool is_one_row(const Dims& shape, const Input* inputs, int count) {
   for (int k = 0; k < count; ++k)
@@ -252,6 +261,7 @@ void check_integer_operands(const BinaryOp& op, const Input& b, DType dtype) {
 // y lies as `s` says.
 void run_binary(const BinaryOp& op, const Input* in, DType dtype, const ElementwiseShape& s, const Tensor& y) {
   if (y.numel() == 0) return;
+  const Held held(in, 2, y.numel());
   const KernelFamily& kernels = dtype == DType::boolean && op.bool_kernels ? *op.bool_kernels : op.kernels;
   visit_storage(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
@@ -328,6 +338,7 @@ Tensor where(const Tensor& condition, py::handle object_a, py::handle object_b) 
   const Dims order = output_order(shape, in, 3);
   const Tensor y = empty_in_order(shape, order, dtype);
   if (y.numel() == 0) return y;
+  const Held held(in, 3, y.numel());
   const ElementwiseShape s = merged_shape(shape, order, in, 3);
   const auto run = [&](auto zero, const char* kernel_name) {
     using T = decltype(zero);

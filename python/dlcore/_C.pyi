@@ -190,6 +190,9 @@ def attention_backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, y: 
 def attention_forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool, causal_offset: int, dropout: float, seed: int, stream: int) -> tuple[_Tensor, _Tensor]:
     """(y, log-sum-exp of the scores) of attention over (B, H, T, D)."""
 
+def autocast_dtype() -> dtype | None:
+    """What products of this thread are computed in under autocast, else None."""
+
 def available_cores() -> int:
     """Cores allowed by the affinity mask and the cgroup quota."""
 
@@ -561,6 +564,9 @@ def searchsorted(sorted: Tensor, values: Tensor, right: bool) -> _Tensor:
 def select(x: Tensor, axis: int, index: int) -> _Tensor:
     """One index along an axis, which goes away; a view."""
 
+def set_autocast_dtype(dtype: Any | None) -> dtype | None:
+    """Lets this thread's products be computed in a dtype, or (None) in that of their arguments; returns what it was."""
+
 def set_grad_enabled(mode: bool) -> bool:
     """Switches recording on or off for this thread; returns what it was."""
 
@@ -585,8 +591,8 @@ def set_view_refresher(refresher: Any) -> None:
 def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool) -> None:
     """One step of SGD over many parameters, in place."""
 
-def shortcut(native: Callable, node: Any, function: Callable, arity: int) -> Any:
-    """`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to `native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError."""
+def shortcut(native: Callable, node: Any, function: Callable, arity: int, casts: bool) -> Any:
+    """`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to `native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. One that `casts` stays in Python under autocast."""
 
 def sigmoid(x: Any, /) -> _Tensor: ...
 

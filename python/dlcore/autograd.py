@@ -59,18 +59,21 @@ class Function(_C.Node):
         return f"<{self.name} backward>"
 
 
-def shortcut(native: Callable[..., Any], node: Any = None, arity: int | None = None) -> Callable[[F], F]:
+def shortcut(
+    native: Callable[..., Any], node: Any = None, arity: int | None = None, casts: bool = False
+) -> Callable[[F], F]:
     """Decorator: calls with `arity` plain arguments (tensors, numbers, tuples) do not go through the Python function.
 
     Without a gradient to record they go to `native`, with one to `node.apply`, which give what the function would
     give. Where they raise TypeError, or there is no `node`, the function is asked after all. An arity of None counts
-    the function's arguments without a default.
+    the function's arguments without a default. A function that `casts` its arguments under autocast is asked there.
     """
 
     def decorate(function: F) -> F:
         if arity is not None:
-            return _C.shortcut(native, node, function, arity)
-        return _C.shortcut(native, node, function, function.__code__.co_argcount - len(function.__defaults__ or ()))
+            return _C.shortcut(native, node, function, arity, casts)
+        required = function.__code__.co_argcount - len(function.__defaults__ or ())
+        return _C.shortcut(native, node, function, required, casts)
 
     return decorate
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
+from dlcore.amp import lowered
 from dlcore.autograd import Function
 from dlcore.state import is_grad_enabled
 
@@ -80,6 +81,7 @@ def scaled_dot_product_attention(
             f"[{NAME}] query and key have {query.shape[-3]} and {key.shape[-3]} heads; "
             "pass enable_gqa=True to share key heads"
         )
+    query, key, value = lowered(query, key, value)
     lead = query.shape[:-3]
     q, k, v = (_four_dimensions(t) for t in (query, key, value))
     mask = None

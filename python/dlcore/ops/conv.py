@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
+from dlcore.amp import lowered
 from dlcore.autograd import Function
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def conv2d(
     if x.ndim == 3:
         y = conv2d(ops.reshape(x, (1, *x.shape)), weight, bias, stride, padding, dilation, groups)
         return ops.reshape(y, y.shape[1:])
+    x, weight, bias = lowered(x, weight, bias)
     op = "conv2d"
     steps, spread = pair_of(stride, "stride", op), pair_of(dilation, "dilation", op)
     if isinstance(padding, str):
@@ -185,6 +187,7 @@ def conv_transpose2d(
         one = ops.reshape(x, (1, *x.shape))
         y = conv_transpose2d(one, weight, bias, stride, padding, output_padding, groups, dilation)
         return ops.reshape(y, y.shape[1:])
+    x, weight, bias = lowered(x, weight, bias)
     op = "conv_transpose2d"
     steps, sides, spread = (
         pair_of(stride, "stride", op),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
+from dlcore.amp import raised
 from dlcore.autograd import Function
 from dlcore.state import is_grad_enabled
 
@@ -156,6 +157,7 @@ def cross_entropy(
         ValueError: shapes that do not match, an unknown reduction, or a smoothing outside of [0, 1].
         TypeError: wrong dtypes.
     """
+    input, target, weight = raised(input, target, weight)
     _check_reduction(reduction, "cross_entropy")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"[cross_entropy] label_smoothing must lie in [0, 1], got {label_smoothing}")
@@ -198,6 +200,7 @@ def nll_loss(
         ValueError: shapes that do not match, or an unknown reduction.
         TypeError: wrong dtypes.
     """
+    input, target, weight = raised(input, target, weight)
     _check_reduction(reduction, "nll_loss")
     rows, flat = _rows_of_classes(input, target, "nll_loss")
     classes = rows.shape[1]
@@ -220,6 +223,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Raises:
         ValueError: different shapes, or an unknown reduction.
     """
+    input, target = raised(input, target)
     _check_same_shape(input, target, "mse_loss")
     difference = input - target
     return _reduce(difference * difference, reduction, "mse_loss")
@@ -231,6 +235,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Raises:
         ValueError: different shapes, or an unknown reduction.
     """
+    input, target = raised(input, target)
     _check_same_shape(input, target, "l1_loss")
     return _reduce(ops.abs(input - target), reduction, "l1_loss")
 
@@ -243,6 +248,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
     Source: Huber, Robust Estimation of a Location Parameter, 1964.
     """
+    input, target = raised(input, target)
     _check_same_shape(input, target, "huber_loss")
     if not delta > 0:
         raise ValueError(f"[huber_loss] delta must be positive, got {delta}")
@@ -256,6 +262,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     Raises:
         ValueError: different shapes, an unknown reduction, or beta < 0.
     """
+    input, target = raised(input, target)
     _check_same_shape(input, target, "smooth_l1_loss")
     if not beta >= 0:
         raise ValueError(f"[smooth_l1_loss] beta must not be negative, got {beta}")
@@ -279,6 +286,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: different shapes, or an unknown reduction.
     """
+    input, target, weight, pos_weight = raised(input, target, weight, pos_weight)
     _check_same_shape(input, target, "binary_cross_entropy_with_logits")
     minus_log_s = ops.softplus(-input)
     if pos_weight is not None:
@@ -316,6 +324,7 @@ def binary_cross_entropy(
     Raises:
         ValueError: different shapes, an unknown reduction, or an input outside of [0, 1].
     """
+    input, target, weight = raised(input, target, weight)
     _check_same_shape(input, target, "binary_cross_entropy")
     _check_reduction(reduction, "binary_cross_entropy")
     if input.numel():
@@ -335,6 +344,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     Raises:
         ValueError: different shapes, or an unknown reduction.
     """
+    input, target = raised(input, target)
     _check_same_shape(input, target, "kl_div")
     if log_target:
         loss = ops.exp(target) * (target - input)

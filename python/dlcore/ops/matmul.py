@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
+from dlcore.amp import lowered
 from dlcore.autograd import Function, shortcut
 from dlcore.ops.activation import gelu_backward, gelu_tanh_backward, relu_backward
 from dlcore.ops.copy import cast
@@ -111,7 +112,7 @@ def _check_dims(op: str, x: Tensor, ndim: int, what: str) -> None:
         raise ValueError(f"[{op}] expected {what} of {ndim} dimension{'s' if ndim > 1 else ''}, got shape {x.shape}")
 
 
-@shortcut(_C.matmul, _Matmul)
+@shortcut(_C.matmul, _Matmul, casts=True)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product ``a @ b``, NumPy's rules.
 
@@ -127,8 +128,11 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         ValueError: a 0-dimensional operand, inner sizes that differ, or batch dimensions that do not broadcast.
         TypeError: two bool tensors.
     """
-    a, b = _as_one_dtype(a, b, "matmul")
-    return _Matmul.apply(a, b) if a.requires_grad or b.requires_grad else _C.matmul(a, b)
+    return _product(*lowered(a, b))
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return _Matmul.apply(*_as_one_dtype(a, b, "matmul"))
 
 
 def mm(a: Tensor, b: Tensor) -> Tensor:
@@ -151,21 +155,21 @@ def mv(a: Tensor, x: Tensor) -> Tensor:
     """A matrix times a vector: (M, K) and (K,) give (M,)."""
     _check_dims("mv", a, 2, "a matrix")
     _check_dims("mv", x, 1, "a vector")
-    return matmul(a, x)
+    return _product(a, x)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """sum(a * b) of two vectors of one length."""
     _check_dims("dot", a, 1, "a vector")
     _check_dims("dot", b, 1, "a vector")
-    return matmul(a, b)
+    return _product(a, b)
 
 
 def outer(a: Tensor, b: Tensor) -> Tensor:
     """y[i, j] = a[i] * b[j] of two vectors."""
     _check_dims("outer", a, 1, "a vector")
     _check_dims("outer", b, 1, "a vector")
-    return matmul(unsqueeze(a, 1), unsqueeze(b, 0))
+    return _product(unsqueeze(a, 1), unsqueeze(b, 0))
 
 
 def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -173,6 +177,7 @@ def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1)
 
     With beta = 0, x does not count at all: its NaN and infinities do not spread.
     """
+    (x,) = lowered(x)
     y = mm(a, b)
     if alpha != 1:
         y = y * alpha
@@ -197,6 +202,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
         ValueError: sizes that do not fit, an unknown activation.
         TypeError: dtypes that differ or are not floating.
     """
+    x, weight, bias = lowered(x, weight, bias)
     if activation is None:
         return _Linear.apply(x, weight, bias)
     return _LinearActivation.apply(x, weight, bias, activation)
@@ -304,7 +310,7 @@ class MatmulMethods:
     dot = dot
     outer = outer
 
-    @shortcut(_C.matmul, _Matmul)
+    @shortcut(_C.matmul, _Matmul, casts=True)
     def __matmul__(self: Any, other: Any) -> Any:
         is_tensor = isinstance(other, _C.Tensor)
         return matmul(self, other) if is_tensor else NotImplemented

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlcore import _C, ops
+from dlcore.amp import raised
 from dlcore.autograd import Function, shortcut
 
 if TYPE_CHECKING:
@@ -268,12 +269,13 @@ def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -
     return _Mean.apply(_as_dtype(x, dtype), dim, keepdim)
 
 
-@shortcut(_C.prod, _Prod)
+@shortcut(_C.prod, _Prod, casts=True)
 def prod(x: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Product over axes `dim` (None: all); 1 for nothing. Integers and bool multiply in int64.
 
     The gradient is right where elements are zero, too.
     """
+    (x,) = raised(x)
     return _Prod.apply(_as_dtype(x, dtype), dim, keepdim)
 
 

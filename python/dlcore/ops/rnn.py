@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
+from dlcore.amp import raised
 from dlcore.autograd import Function
 from dlcore.state import is_grad_enabled
 
@@ -211,6 +212,7 @@ def _run(
     batch_sizes: Sequence[int] | None,
     reverse: bool,
 ) -> Any:
+    x, w_ih, w_hh, b_ih, b_hh, h0, c0 = raised(x, w_ih, w_hh, b_ih, b_hh, h0, c0)
     sizes = _check_sizes(op, x, batch_sizes)
     gates, B = GATES[cell], sizes[0]
     if w_hh.ndim != 2 or w_hh.shape[0] != gates * w_hh.shape[1]:
