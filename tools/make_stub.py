@@ -45,7 +45,6 @@ TENSOR = {
     "is_contiguous": "() -> bool",
     "data_ptr": "() -> int",
     "_storage_ptr": "() -> int",
-    "_storage_users": "() -> int",
     "_set_base": "(x: Tensor) -> None",
 }
 

@@ -37,10 +37,14 @@ py::object call_hooks(PyObject* hooks, py::object dy) {
   return dy;
 }
 
-py::object ones(const Dims& shape, DType dtype) {
-  const Tensor one = Tensor::empty({}, DType::float32);
-  *one.data<float>() = 1;
-  return wrapped(full(cast(one, dtype), shape));
+py::object one(const Dims& shape, DType dtype) {
+  const Tensor y = Tensor::empty(shape, dtype);
+  visit_floating(dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    if constexpr (std::is_same_v<T, bfloat16>) *y.data<T>() = to_bfloat16(1);
+    else *y.data<T>() = 1;
+  });
+  return wrapped(y);
 }
 
 class Engine {
@@ -48,9 +52,9 @@ class Engine {
   Engine(bool retain_graph, bool create_graph, std::map<Key, size_t> wanted, size_t wanted_count)
       : retain_graph_(retain_graph), create_graph_(create_graph), wanted_(std::move(wanted)), found_(wanted_count) {}
 
-  // A gradient on its way along an edge; `owned`: made by the node it comes from, for this edge alone.
-  void send(const Edge& edge, py::object dy, bool owned) {
-    if (edge.to_leaf()) return send_to_leaf(edge.target, std::move(dy), owned);
+  // A gradient on its way along an edge.
+  void send(const Edge& edge, py::object dy) {
+    if (edge.to_leaf()) return send_to_leaf(edge.target, std::move(dy));
     Node* node = reinterpret_cast<Node*>(edge.target.ptr());
     const auto [at, is_new] = pending_.try_emplace(node->sequence);
     if (is_new) at->second = {edge.target, std::vector<py::object>(node->outputs.size())};
@@ -70,19 +74,15 @@ class Engine {
     py::object node;
     std::vector<py::object> dys;
   };
-  struct Leaf {
-    py::object leaf, dy;
-    bool owned;
-  };
+  struct Leaf { py::object leaf, dy; };
 
-  void send_to_leaf(const py::object& leaf, py::object dy, bool owned) {
+  void send_to_leaf(const py::object& leaf, py::object dy) {
     const auto [at, is_new] = leaf_places_.try_emplace(leaf.ptr(), leaves_.size());
     if (is_new) {
-      leaves_.push_back({leaf, std::move(dy), owned});
+      leaves_.push_back({leaf, std::move(dy)});
     } else {
-      Leaf& before = leaves_[at->second];
-      before.dy = sum_of(before.dy, dy);
-      before.owned = true;
+      py::object& before = leaves_[at->second].dy;
+      before = sum_of(before, dy);
     }
   }
 
@@ -96,10 +96,12 @@ class Engine {
     if (before && before != Py_None) {
       dy = sum_of(py::reinterpret_borrow<py::object>(before), dy);
     } else if (!create_graph_) {
-      // The gradient must be the leaf's own memory: optimisers and clipping write into it.
+      // The gradient must be the leaf's own memory: optimisers and clipping write into it. It is where nobody else has
+      // the tensor or its storage, which is not foreign.
       const Tensor& t = tensor_of(dy);
-      const bool alone = leaf.owned && Py_REFCNT(dy.ptr()) == 1 && t.storage().use_count() == 1 && t.is_contiguous();
-      if (!alone) {
+      const Storage& storage = *t.storage();
+      const bool alone = Py_REFCNT(dy.ptr()) == 1 && t.storage().use_count() == 1 && !storage.release_foreign;
+      if (!alone || !t.is_contiguous()) {
         const Tensor copy = Tensor::empty(t.shape(), t.dtype());
         copy_into(t, copy);
         dy = wrapped(copy);
@@ -139,10 +141,7 @@ class Engine {
         "[backward] ", name_of(node), " gave ", count, " gradients for ", arguments, " arguments");
     for (size_t i = 0; i < arguments; ++i) {
       if (!node->edges[i].target || items[i] == Py_None) continue;
-      const bool fresh =
-          std::count(items, items + count, items[i]) == 1 &&
-          std::none_of(now.dys.begin(), now.dys.end(), [&](const py::object& dy) { return dy.ptr() == items[i]; });
-      send(node->edges[i], fitting(node, i, py::reinterpret_borrow<py::object>(items[i])), fresh);
+      send(node->edges[i], fitting(node, i, py::reinterpret_borrow<py::object>(items[i])));
     }
   }
 
@@ -199,7 +198,7 @@ py::object seed_of(py::handle y, const Edge& edge, py::handle dy, const std::str
       throw std::runtime_error(cat("[", op,
                                    "] a gradient is needed for an output that is not a single number, got shape ",
                                    edge.shape, "; reduce it (loss.mean()) or pass one"));
-    return ones(edge.shape, edge.dtype);
+    return one(edge.shape, edge.dtype);
   }
   DL_CHECK(unwrap(dy.ptr()).shape() == edge.shape, "[", op, "] expected a gradient of shape ", edge.shape, ", got ",
            unwrap(dy.ptr()).shape());
@@ -223,7 +222,7 @@ std::vector<py::object> run_backward(const std::vector<py::object>& outputs, con
   const NoAutocast as_recorded;  // gradients come in the dtypes of what was computed
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Edge edge = edge_of(outputs[i].ptr());
-    engine.send(edge, seed_of(outputs[i], edge, gradients[i], op), false);
+    engine.send(edge, seed_of(outputs[i], edge, gradients[i], op));
   }
   engine.run();
   std::vector<py::object> found;

@@ -111,9 +111,6 @@ PyObject* method_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(self
 PyObject* method_is_contiguous(PyObject* o, PyObject*) { return PyBool_FromLong(self_of(o)->tensor.is_contiguous()); }
 PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.raw()); }
 PyObject* method_storage_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.storage().get()); }
-PyObject* method_storage_users(PyObject* o, PyObject*) {
-  return PyLong_FromLong(self_of(o)->tensor.storage().use_count());
-}
 
 PyGetSetDef tensor_getset[] = {
     {"shape", get_shape, nullptr, "Sizes of the dimensions, as a tuple.", nullptr},
@@ -145,7 +142,6 @@ PyMethodDef tensor_methods[] = {
     {"_storage_ptr", method_storage_ptr, METH_NOARGS, "Identity of the storage: equal for views of the same memory."},
     {"_set_base", method_set_base, METH_O,
      "Makes this tensor a view of another in autograd's eyes, if it shows the same memory."},
-    {"_storage_users", method_storage_users, METH_NOARGS, "How many tensors share the storage."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyBufferProcs tensor_buffer = {tensor_get_buffer, tensor_release_buffer};

@@ -96,9 +96,6 @@ class Tensor:
     def _storage_ptr(self) -> int:
         """Identity of the storage: equal for views of the same memory."""
 
-    def _storage_users(self) -> int:
-        """How many tensors share the storage."""
-
     def _set_base(self, x: Tensor) -> None:
         """Makes this tensor a view of another in autograd's eyes, if it shows the same memory."""
 
