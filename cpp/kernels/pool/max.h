@@ -1,4 +1,4 @@
-// Largest down the window's columns first, whole rows at a time, then along its rows.
+// The largest of each window, and the way back to it.
 #pragma once
 #include "kernels/pool/rows.h"
 
@@ -6,55 +6,23 @@ namespace dl {
 namespace {
 
 constexpr float kLowest = -__builtin_inff();
-constexpr int32_t kNoRow = 0x7fffffff;  // of a column with nothing inside: any element wins against it
 
-// The larger of two candidates; equal ones (and two NaN) are decided by `earlier`.
-DL_INLINE Mask beats(Vec v, Vec best, Mask earlier) {
-  return gt(v, best) | (isnan(v) & !isnan(best)) | (earlier & (eq(v, best) | (isnan(v) & isnan(best))));
-}
-
-// value[c] and, with places, row[c] (bits of int32) for the columns of a strip: the first largest element of each, over
-// the rows inside.
-template <bool places> DL_INLINE void largest_of_columns(const float* x, const Pool2dShape& s, int64_t oh,
-                                                         const Strip& strip, float* value, float* row) {
+DL_INLINE void max_pool2d_strip(const float* x, float* y, const Pool2dShape& s, int64_t oh, const Strip& strip) {
+  // Largest down the window's columns first, whole rows at a time, then along its rows.
+  float* const value = static_cast<float*>(thread_scratch());
   const Taps taps = taps_inside(s.h, oh);
   const int64_t first = taps.first < taps.last ? strip.first : strip.columns;
   const int64_t last = taps.first < taps.last ? strip.last : strip.columns;
   fill(value, kLowest, first);
   fill(value + last, kLowest, strip.columns - last);
-  if constexpr (places) {
-    float no_row;
-    std::memcpy(&no_row, &kNoRow, sizeof no_row);
-    fill(row, no_row, first);
-    fill(row + last, no_row, strip.columns - last);
-  }
   const int64_t top = oh * s.h.stride - s.h.pad;
   for (int64_t c = first; c < last; c += Vec::size) {
     const int64_t n = min_of(Vec::size, last - c);
     const float* from = x + (top + taps.first * s.h.dilation) * s.w.in + strip.left + c;
-    int32_t h = static_cast<int32_t>(top + taps.first * s.h.dilation);
     Vec best = load(from, n);
-    [[maybe_unused]] VecI at = broadcast(h);
-    for (int64_t t = taps.first + 1; t < taps.last; ++t) {
-      from += s.h.dilation * s.w.in;
-      h += static_cast<int32_t>(s.h.dilation);
-      const Vec v = load(from, n);
-      if constexpr (places) {
-        const Mask take = gt(v, best) | (isnan(v) & !isnan(best));
-        best = select(take, v, best);
-        at = select(take, broadcast(h), at);
-      } else {
-        best = max(best, v);
-      }
-    }
+    for (int64_t t = taps.first + 1; t < taps.last; ++t) best = max(best, load(from += s.h.dilation * s.w.in, n));
     store(value + c, best, n);
-    if constexpr (places) store(row + c, bits_as_float(at), n);
   }
-}
-
-DL_INLINE void max_pool2d_strip(const float* x, float* y, const Pool2dShape& s, int64_t oh, const Strip& strip) {
-  float* const value = static_cast<float*>(thread_scratch());
-  largest_of_columns<false>(x, s, oh, strip, value, nullptr);
   const int64_t step = s.w.stride, count = strip.j1 - strip.j0;
   for (int64_t j = 0; j < count; j += Vec::size) {
     const int64_t n = min_of(Vec::size, count - j);
@@ -65,42 +33,78 @@ DL_INLINE void max_pool2d_strip(const float* x, float* y, const Pool2dShape& s, 
   }
 }
 
-DL_INLINE void max_pool2d_strip(const float* x, float* y, int64_t* index, const Pool2dShape& s, int64_t oh,
-                                const Strip& strip) {
-  float* const value = static_cast<float*>(thread_scratch());
-  float* const row = value + strip.columns;
-  largest_of_columns<true>(x, s, oh, strip, value, row);
-  const int64_t step = s.w.stride, count = strip.j1 - strip.j0;
-  for (int64_t j = 0; j < count; j += Vec::size) {
-    const int64_t n = min_of(Vec::size, count - j);
-    Vec best = load_strided(value + j * step, step, n);
-    VecI best_row = bits_as_int(load_strided(row + j * step, step, n)), best_tap = broadcast(0);
-    for (int64_t t = 1; t < s.w.kernel; ++t) {
-      const int64_t at = j * step + t * s.w.dilation;
-      const Vec v = load_strided(value + at, step, n);
-      const VecI r = bits_as_int(load_strided(row + at, step, n));
-      const Mask take = beats(v, best, gt(best_row, r));
+// n neighbouring windows whose columns all lie inside: the largest, and their places relative to the windows' corners.
+// Row by row, so that the first of equal elements stays. KW and S: the kernel's width and stride, or 0 if they are not
+// known before. from: the first window's first tap inside.
+template <int KW, int S> DL_INLINE void max_of_windows(const float* from, const Pool2dShape& s, const Taps& rows,
+                                                       int64_t n, float* y, int32_t* places) {
+  const int64_t width = KW ? KW : s.w.kernel, step = S ? S : s.w.stride, down = s.h.dilation * s.w.in;
+  const VecI next = broadcast(static_cast<int32_t>(s.w.dilation));
+  Vec best = broadcast(kLowest);
+  VecI place = broadcast(static_cast<int32_t>(rows.first * down));
+  for (int64_t t = rows.first; t < rows.last; ++t, from += down) {
+    VecI at = broadcast(static_cast<int32_t>(t * down));
+#pragma GCC unroll 3
+    for (int64_t u = 0; u < width; ++u, at = at + next) {
+      const Vec v = load_strided(from + u * s.w.dilation, step, n);
+      const Mask take = !(le(v, best) | isnan(best));
       best = select(take, v, best);
-      best_row = select(take, r, best_row);
-      best_tap = select(take, broadcast(static_cast<int32_t>(t)), best_tap);
+      place = select(take, at, place);
     }
-    store(y + strip.j0 + j, best, n);
-    int32_t rows[Vec::size], taps[Vec::size];
-    store(rows, best_row);
-    store(taps, best_tap);
-    for (int64_t l = 0; l < n; ++l) {
-      const int64_t column = strip.left + (j + l) * step + taps[l] * s.w.dilation;
-      index[strip.j0 + j + l] = rows[l] == kNoRow ? -1 : rows[l] * s.w.in + column;
+  }
+  store(y, best, n);
+  store(places, place);
+}
+
+// One window, wherever it lies.
+DL_INLINE void max_of_window(const float* x, const Pool2dShape& s, int64_t oh, int64_t j, float* y, int64_t* index) {
+  const Taps rows = taps_inside(s.h, oh), cols = taps_inside(s.w, j);
+  const int64_t corner = (oh * s.h.stride - s.h.pad) * s.w.in + j * s.w.stride - s.w.pad;
+  float best = kLowest;
+  int64_t at = -1;
+  for (int64_t t = rows.first; t < rows.last; ++t)
+    for (int64_t u = cols.first; u < cols.last; ++u) {
+      const int64_t place = corner + t * s.h.dilation * s.w.in + u * s.w.dilation;
+      if (at >= 0 && (x[place] <= best || best != best)) continue;
+      best = x[place];
+      at = place;
     }
+  *y = best;
+  *index = at;
+}
+
+template <int KW, int S>
+void max_pool2d_row(const float* x, float* y, int64_t* index, Pool2dShape s, int64_t oh, int64_t j0, int64_t j1) {
+  const Taps rows = taps_inside(s.h, oh);
+  const int64_t step = S ? S : s.w.stride, span = (s.w.kernel - 1) * s.w.dilation + 1;
+  const int64_t corner = (oh * s.h.stride - s.h.pad) * s.w.in - s.w.pad;
+  // Outputs [first, last) lie inside, between the sides.
+  const int64_t fitting = rows.first < rows.last ? s.w.in + s.w.pad - span : -1;
+  const int64_t first = min_of(j1, max_of(j0, ceil_div(s.w.pad, step)));
+  const int64_t last = max_of(first, min_of(j1, fitting < 0 ? 0 : fitting / step + 1));
+  for (int64_t j = j0; j < first; ++j) max_of_window(x, s, oh, j, y + j, index + j);
+  for (int64_t j = last; j < j1; ++j) max_of_window(x, s, oh, j, y + j, index + j);
+  for (int64_t j = first; j < last; j += Vec::size) {
+    if (last - first >= Vec::size) j = min_of(j, last - Vec::size);  // whole vectors, the last over some again
+    const int64_t n = min_of(Vec::size, last - j), begin = corner + j * step;
+    const float* const from = x + begin + rows.first * s.h.dilation * s.w.in;
+    int32_t places[Vec::size];
+    if (n == Vec::size) max_of_windows<KW, S>(from, s, rows, Vec::size, y + j, places);
+    else max_of_windows<KW, S>(from, s, rows, n, y + j, places);
+    for (int64_t l = 0; l < n; ++l) index[j + l] = begin + l * step + places[l];
   }
 }
 
 void max_pool2d_forward(const float* x, float* y, int64_t* index, const Pool2dShape* shape) {
-  const Pool2dShape& s = *shape;
+  const Pool2dShape s = *shape;  // a copy: stores of places cannot change it
+  const auto row = s.w.stride != 2   ? max_pool2d_row<0, 0>
+                   : s.w.kernel == 2 ? max_pool2d_row<2, 2>
+                   : s.w.kernel == 3 ? max_pool2d_row<3, 2>
+                                     : max_pool2d_row<0, 2>;
   for_each_strip(s, [&](int64_t plane, int64_t oh, const Strip& strip) {
     const int64_t out = (plane * s.h.out + oh) * s.w.out;
     const float* const from = x + plane * s.h.in * s.w.in;
-    if (index) max_pool2d_strip(from, y + out, index + out, s, oh, strip);
+    if (index) row(from, y + out, index + out, s, oh, strip.j0, strip.j1);
     else max_pool2d_strip(from, y + out, s, oh, strip);
   });
 }
