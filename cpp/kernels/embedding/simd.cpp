@@ -1,18 +1,21 @@
-// The gradient is cut into rectangles of the table, (some words) x (some columns). Each block clears its rectangle and
-// runs through all indices in order: no two blocks write the same element, whatever the number of threads.
+// The gradient's table is cleared from end to end, past the caches where it is large: it is mostly zeros, written once.
+// Then it is cut into rectangles, (some words) x (some columns), whose blocks run through all indices in order: no two
+// blocks write the same element, whatever the number of threads.
 #include <cstring>
 
 #include "core/parallel.h"
 #include "dispatch/kernel.h"
 #include "kernels/embedding/embedding.h"
+#include "simd/vec.h"
 
 namespace dl {
 namespace {
 
 constexpr int64_t kBytesPerBlock = 1 << 17;
-constexpr int64_t kCols = 256;               // wide enough to outweigh reading the indices once a block
-constexpr int64_t kTableElements = 1 << 19;  // of one rectangle, at most: clearing the table is shared out as well
-constexpr int64_t kRanges = 16;              // of the vocabulary, at least
+constexpr int64_t kCols = 256;              // wide enough to outweigh reading the indices once a block
+constexpr int64_t kRanges = 16;             // of the vocabulary
+constexpr int64_t kStreamBytes = 16 << 20;  // a table from here on would only push others out of the caches
+constexpr int64_t kClearBytes = 1 << 20;    // by a block
 
 void forward(const int64_t* index, const void* w, void* y, int64_t n, int64_t row_bytes) {
   const char* from = static_cast<const char*>(w);
@@ -26,17 +29,30 @@ void forward(const int64_t* index, const void* w, void* y, int64_t n, int64_t ro
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+void clear(char* p, int64_t bytes) {
+  const auto zeros = [](char* to, int64_t n) { std::memset(to, 0, static_cast<size_t>(n)); };
+  if (bytes < kStreamBytes)
+    return parallel_for(bytes, kClearBytes, [&](int64_t begin, int64_t end) { zeros(p + begin, end - begin); });
+  constexpr int64_t line = 64, step = Vec::size * static_cast<int64_t>(sizeof(float));
+  const int64_t head = -reinterpret_cast<intptr_t>(p) & (line - 1), lines = (bytes - head) / line;
+  char* const first = p + head;
+  zeros(p, head);
+  zeros(first + lines * line, bytes - head - lines * line);
+  parallel_for(lines, kClearBytes / line, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * line; i < end * line; i += step) stream(reinterpret_cast<float*>(first + i), zero());
+    stream_fence();
+  });
+}
+
 template <class T>
 void backward(const int64_t* index, const T* dy, T* dw, int64_t n, int64_t vocabulary, int64_t cols, int64_t padding) {
   const int64_t strip = cols < kCols ? cols : kCols, strips = ceil_div(cols, strip);
-  int64_t words = ceil_div(vocabulary, kRanges);
-  if (words * strip > kTableElements) words = ceil_div(kTableElements, strip);
-  const int64_t ranges = ceil_div(vocabulary, words);
+  const int64_t words = ceil_div(vocabulary, kRanges), ranges = ceil_div(vocabulary, words);
+  clear(reinterpret_cast<char*>(dw), vocabulary * cols * static_cast<int64_t>(sizeof(T)));
   parallel_for(ranges * strips, 1, [&](int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; ++u) {
       const int64_t v0 = u / strips * words, v1 = v0 + words < vocabulary ? v0 + words : vocabulary;
       const int64_t c0 = u % strips * strip, width = c0 + strip < cols ? strip : cols - c0;
-      for (int64_t v = v0; v < v1; ++v) std::memset(dw + v * cols + c0, 0, static_cast<size_t>(width) * sizeof(T));
       for (int64_t i = 0; i < n; ++i) {
         const int64_t v = index[i];
         if (v < v0 || v >= v1 || v == padding) continue;

@@ -6,11 +6,11 @@ namespace dl::test {
 namespace {
 
 struct Shape { int64_t n, vocabulary, cols; };
-// Several ranges of words and several strips of columns, too.
+// Several ranges of words and several strips of columns, too, and a table that is cleared past the caches.
 std::vector<Shape> shapes() {
   std::vector<Shape> all;
   for (int64_t cols : sizes_around_simd()) all.push_back({40, 11, cols});
-  for (Shape s : {Shape{1, 1, 1}, {0, 5, 3}, {300, 100, 600}, {5000, 3, 33}}) all.push_back(s);
+  for (Shape s : {Shape{1, 1, 1}, {0, 5, 3}, {300, 100, 600}, {5000, 3, 33}, {50, 7001, 601}}) all.push_back(s);
   return all;
 }
 
