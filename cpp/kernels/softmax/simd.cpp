@@ -14,14 +14,33 @@ namespace {
 constexpr int64_t kElementsPerBlock = 8192;
 constexpr int64_t kStrip = 256;
 
+// The largest of a row, or any of its numbers where one is NaN: that makes the sum NaN, and with it the whole row.
+template <class T> DL_INLINE Vec max_of_row(const T* x, int64_t n) {
+  const Vec least = broadcast(-kInf);
+  Vec most[kRowStreams] = {least, least, least, least};
+  int64_t i = 0;
+  for (; n - i >= kRowStreams * Vec::size; i += kRowStreams * Vec::size)
+    for (int j = 0; j < kRowStreams; ++j) most[j] = fast_max(most[j], load(x + i + j * Vec::size));
+  for (; n - i >= Vec::size; i += Vec::size) most[0] = fast_max(most[0], load(x + i));
+  if (i < n) most[1] = fast_max(most[1], keep(load(x + i, n - i), least, Part{n - i}));
+  return broadcast(reduce_max(fast_max(fast_max(most[0], most[1]), fast_max(most[2], most[3]))));
+}
+
+// exp(x) without the bound that no x <= 0 needs; 1 ulp.
+DL_INLINE Vec exp_of_negative(Vec x) {
+  const ExpParts p = split_exp(fast_max(broadcast(-104.0f), x));
+  return scale_by_power_of_two(fma(p.r * p.r, expm1_tail(p.r), p.r) + broadcast(1.0f), p.n, p.n_int);
+}
+
 template <class T, bool kLog> void forward_row(const T* x, T* y, int64_t n) {
-  const Vec most = broadcast(max_over(n, [&](int64_t i, auto lanes) DL_BODY { return load(x + i, lanes); }));
-  auto exp_at = [&](int64_t i, auto lanes) DL_BODY { return exp(load(x + i, lanes) - most); };
+  const Vec most = max_of_row(x, n);
+  auto exp_at = [&](int64_t i, auto lanes) DL_BODY { return exp_of_negative(load(x + i, lanes) - most); };
   if constexpr (kLog) {
     const Vec log_sum = log(broadcast(sum_over(n, exp_at)));
     for_each_vec(n, [&](int64_t i, auto lanes) DL_BODY { store(y + i, (load(x + i, lanes) - most) - log_sum, lanes); });
   } else if constexpr (std::is_same_v<T, float>) {
     const Vec scale = broadcast(1.0f / sum_over(n, [&](int64_t i, auto lanes) DL_BODY {
+                                  prefetch(x + n + i);  // the next row comes in while this one is computed
                                   const Vec e = exp_at(i, lanes);
                                   store(y + i, e, lanes);
                                   return e;
