@@ -138,3 +138,20 @@ def test_native_views_know_their_base():
     assert w.grad.tolist() == [[3.0, 3.0], [3.0, 3.0]]
     with dl.no_grad():
         assert x.reshape((4,))._base is None
+
+
+def test_sizes_are_gathered():
+    calls = []
+
+    def native(x, sizes):
+        calls.append(sizes)
+        return "native"
+
+    @shortcut(native)
+    def function(x, *sizes):
+        return "function"
+
+    x = dl.ones((2, 2))
+    assert function(x, 4) == function(x, (4,)) == function(x, 2, 1, -2) == "native"
+    assert calls == [4, (4,), (2, 1, -2)]
+    assert function(x) == function(x, [4]) == function(x, 2, 2.0) == function(x, 2, np.int64(2)) == "function"

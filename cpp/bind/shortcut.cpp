@@ -2,6 +2,8 @@
 
 #include <structmember.h>
 
+#include <vector>
+
 #include "bind/guard.h"
 #include "bind/node.h"
 #include "bind/py_tensor.h"
@@ -18,6 +20,7 @@ struct Shortcut {
   PyObject* node;      // the Function class that records what native does, or nullptr
   PyObject* function;  // in Python; its names, docstring and signature are the shortcut's
   Py_ssize_t arity;    // of native
+  bool gathers;        // the last argument may be given as several numbers
   bool casts;          // under autocast the Python function is asked
 };
 
@@ -46,10 +49,25 @@ PyObject* straight_call(const Shortcut* self, PyObject* const* arguments) {
   return result;
 }
 
+// f(x, 2, 3) as f(x, (2, 3))
+PyObject* gathered_call(const Shortcut* self, PyObject* const* arguments, Py_ssize_t count) {
+  const Py_ssize_t first = self->arity - 1;
+  py::tuple numbers(count - first);
+  for (Py_ssize_t i = first; i < count; ++i) {
+    if (!PyLong_CheckExact(arguments[i])) return nullptr;
+    PyTuple_SET_ITEM(numbers.ptr(), i - first, Py_NewRef(arguments[i]));
+  }
+  std::vector<PyObject*> gathered(arguments, arguments + first);
+  gathered.push_back(numbers.ptr());
+  return straight_call(self, gathered.data());
+}
+
 PyObject* shortcut_call(PyObject* o, PyObject* const* arguments, size_t flags, PyObject* names) {
   const Shortcut* self = self_of(o);
-  if (!names && PyVectorcall_NARGS(flags) == self->arity) {
-    PyObject* result = guarded([&] { return straight_call(self, arguments); });
+  const Py_ssize_t count = PyVectorcall_NARGS(flags);
+  if (!names && (count == self->arity || (self->gathers && count > self->arity))) {
+    PyObject* result = guarded(
+        [&] { return count == self->arity ? straight_call(self, arguments) : gathered_call(self, arguments, count); });
     if (result) return result;
     // What the native body refuses the function may know how to handle; otherwise it raises the same.
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
@@ -124,7 +142,8 @@ PyTypeObject ShortcutType = [] {
   return type;
 }();
 
-py::object shortcut(py::function native, py::object node, py::function function, Py_ssize_t arity, bool casts) {
+py::object shortcut(py::function native, py::object node, py::function function, Py_ssize_t arity, bool gathers,
+                    bool casts) {
   Shortcut* self = PyObject_GC_New(Shortcut, &ShortcutType);
   if (!self) throw py::error_already_set();
   self->call = shortcut_call;
@@ -132,6 +151,7 @@ py::object shortcut(py::function native, py::object node, py::function function,
   self->node = node.is_none() ? nullptr : node.release().ptr();
   self->function = function.release().ptr();
   self->arity = arity;
+  self->gathers = gathers;
   self->casts = casts;
   PyObject_GC_Track(self);
   return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(self));
@@ -150,11 +170,11 @@ void bind_shortcut(py::module_& m) {
       },
       py::arg("items"), "False if certainly no tensor of a list requires a gradient.");
   m.def("shortcut", &shortcut, py::arg("native"), py::arg("node"), py::arg("function"), py::arg("arity"),
-        py::arg("casts"),
+        py::arg("gathers"), py::arg("casts"),
         "`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to "
-        "`native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. One "
-        "that `casts` "
-        "stays in Python under autocast.");
+        "`native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. "
+        "Where it `gathers`, the last may be given as several numbers. One that `casts` stays in Python under "
+        "autocast.");
 }
 
 }  // namespace dl

@@ -588,8 +588,8 @@ def set_view_refresher(refresher: Any) -> None:
 def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool) -> None:
     """One step of SGD over many parameters, in place."""
 
-def shortcut(native: Callable, node: Any, function: Callable, arity: int, casts: bool) -> Any:
-    """`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to `native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. One that `casts` stays in Python under autocast."""
+def shortcut(native: Callable, node: Any, function: Callable, arity: int, gathers: bool, casts: bool) -> Any:
+    """`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to `native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. Where it `gathers`, the last may be given as several numbers. One that `casts` stays in Python under autocast."""
 
 def sigmoid(x: Any, /) -> _Tensor: ...
 

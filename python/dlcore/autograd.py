@@ -6,6 +6,7 @@ are native (`_C.Node`, `_C.run_backward`), formulas are Python.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -66,14 +67,17 @@ def shortcut(
 
     Without a gradient to record they go to `native`, with one to `node.apply`, which give what the function would
     give. Where they raise TypeError, or there is no `node`, the function is asked after all. An arity of None counts
-    the function's arguments without a default. A function that `casts` its arguments under autocast is asked there.
+    the function's arguments without a default; `*sizes` is one of them, and reaches the others as a tuple. A function
+    that `casts` its arguments under autocast is asked there.
     """
 
     def decorate(function: F) -> F:
         if arity is not None:
-            return _C.shortcut(native, node, function, arity, casts)
-        required = function.__code__.co_argcount - len(function.__defaults__ or ())
-        return _C.shortcut(native, node, function, required, casts)
+            return _C.shortcut(native, node, function, arity, False, casts)
+        code = function.__code__
+        gathers = bool(code.co_flags & inspect.CO_VARARGS)
+        required = code.co_argcount - len(function.__defaults__ or ()) + gathers
+        return _C.shortcut(native, node, function, required, gathers, casts)
 
     return decorate
 

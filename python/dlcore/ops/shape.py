@@ -90,7 +90,7 @@ class _Expand(View):
         return sum_to(dy, ctx.shape), None
 
 
-@shortcut(_C.reshape, _Reshape, arity=2)
+@shortcut(_C.reshape, _Reshape)
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where strides allow it, else a copy.
 
@@ -100,7 +100,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     return _Reshape.apply(x, _sizes(shape))
 
 
-@shortcut(_C.view, _ViewOnly, arity=2)
+@shortcut(_C.view, _ViewOnly)
 def view(x: Tensor, *shape: Any) -> Tensor:
     """Like `reshape`, but never a copy: ValueError where no view can show the shape."""
     return _ViewOnly.apply(x, _sizes(shape))
@@ -119,7 +119,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(x, (*x.shape[:first], merged, *x.shape[last + 1 :]))
 
 
-@shortcut(_C.permute, _Permute, arity=2)
+@shortcut(_C.permute, _Permute)
 def permute(x: Tensor, *axes: Any) -> Tensor:
     """The axes in a new order, as a view."""
     return _Permute.apply(x, _sizes(axes))
@@ -139,7 +139,7 @@ def movedim(x: Tensor, source: int, destination: int) -> Tensor:
     return permute(x, axes)
 
 
-@shortcut(_C.expand, _Expand, arity=2)
+@shortcut(_C.expand, _Expand)
 def expand(x: Tensor, *shape: Any) -> Tensor:
     """Repeats dimensions of size 1 (and adds leading ones) without a copy; -1 keeps a size."""
     return _Expand.apply(x, _sizes(shape))
