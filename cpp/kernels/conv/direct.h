@@ -1,5 +1,5 @@
-// Few channels made per group (depthwise, grouped, gradients of RGB images): unfolding would cost more than the sums.
-// The tiles read the padded planes in place. A tile runs across the ends of rows; what it makes there is not kept.
+// Tiles that read the padded planes in place: no panel of the unfolded input is ever made. A tile runs across the ends
+// of rows; what it makes there is not kept.
 #pragma once
 #include "core/parallel.h"
 #include "kernels/conv/planes.h"
@@ -8,77 +8,89 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kDirectMade = 8;       // channels made per group, at most;
-constexpr int64_t kDirectMadeDeep = 32;  // or this many, where a sum of kDirectDeep terms outweighs moving its result
-constexpr int64_t kDirectDeep = 64;
-constexpr int64_t kDirectRead = 4;               // or any number where so few are read: colour images
-constexpr int64_t kDirectTerms = 512;            // of the sum at once: their weights stay in the first-level cache
-constexpr int64_t kDirectElements = 128 * 1024;  // of planes and of sums at once, where a row allows it
+constexpr int64_t kDirectRead = 4;     // channels read: colour images
+constexpr int64_t kDirectTerms = 288;  // of the sum at once: weights and pixels of a tile share the first-level cache
+constexpr int64_t kDirectElements = 64 * 1024;  // of planes and of sums at once, where a row allows it
+constexpr int64_t kDirectRows = 4;    // of a block, where the grid has them: neighbours read the same rows again
+constexpr double kDirectWaste = 1.2;  // most that the ends of rows may add to the pixels
 
 // Rows of y are whole tiles, made where they belong.
 template <class T> bool makes_rows(const Gather<T>& job) {
-  return job.M > kDirectMadeDeep && job.C <= kDirectRead && job.depth() <= kDirectTerms && job.cols.y_step == 1 &&
+  return job.M > kConvRows && job.C <= kDirectRead && job.depth() <= kDirectTerms && job.cols.y_step == 1 &&
          job.cols.out >= kConvVectors * Lanes_t<T>::size && job.rows.taps * job.cols.taps > 1;
-}
-
-template <class T> bool prefers_direct(const Gather<T>& job) {
-  return makes_rows(job) || job.M <= kDirectMade || (job.M <= kDirectMadeDeep && job.depth() >= kDirectDeep);
 }
 
 struct DirectPlan {
   bool fits;
   int64_t channels;       // read at once
   int64_t height, bands;  // rows of the grid in a block
+  int64_t parts;          // of the channels made
   PlaneLayout layout;
 };
 
 template <class T> DirectPlan direct_plan(const Gather<T>& job) {
   DirectPlan p{};
   const int64_t taps = job.rows.taps * job.cols.taps;
+  if (taps == 1 && job.rows.step == 1 && job.cols.step == 1) return p;  // nothing to gain from a copy
   if (taps == 0 || taps > kDirectTerms || job.C == 0 || job.M == 0 || job.N * job.grid() == 0) return p;
-  p.channels = min_of(job.C, kDirectTerms / taps);
+  p.channels = ceil_div(job.C, ceil_div(job.C, kDirectTerms / taps));
   const PlaneLayout row = plane_layout(job, 1, job.cols.out);
   if (row.channel > kPlaneElements / p.channels || job.M * row.pitch > kPlaneElements) return p;
-  const int64_t row_elements = max_of(row.rows.count * row.cols.count * p.channels, job.M) * row.pitch;
-  const int64_t most = min_of(job.rows.out, max_of(1, kDirectElements / row_elements - row.rows.reach));
-  p.bands = ceil_div(job.rows.out, most);
+  // Enough blocks for several threads; their sizes depend on the shape alone.
+  const double work =
+      static_cast<double>(job.M * job.depth()) * static_cast<double>(job.N * job.grid()) * static_cast<double>(job.G);
+  const int64_t want = static_cast<int64_t>(work / kConvBlockWork < 16 ? work / kConvBlockWork : 16);
+  p.parts = max_of(1, min_of(want / (job.N * job.G), job.M / 112));
+  const int64_t row_elements = max_of(row.rows.count * row.cols.count * p.channels, job.M / p.parts) * row.pitch;
+  const int64_t most = max_of(1, kDirectElements / row_elements - row.rows.reach);
+  const int64_t fair = max_of(kDirectRows, job.rows.out / max_of(1, want / (job.N * job.G * p.parts)));
+  p.bands = ceil_div(job.rows.out, min_of(job.rows.out, min_of(most, fair)));
   p.height = ceil_div(job.rows.out, p.bands);
   p.layout = plane_layout(job, p.height, job.cols.out);
-  p.fits = p.layout.channel <= kPlaneElements / p.channels;
+  constexpr int64_t width = kConvVectors * Lanes_t<T>::size;
+  const int64_t positions = ceil_div((p.height - 1) * p.layout.pitch + job.cols.out, width) * width;
+  p.fits = p.layout.channel <= kPlaneElements / p.channels &&
+           (job.M <= kConvRows || makes_rows(job) ||
+            static_cast<double>(positions) <= kDirectWaste * static_cast<double>(p.height * job.cols.out));
   return p;
 }
 
-// sums[m * sums_row + q] (+)= the terms of `channels` channels for the positions q < count of the planes.
-template <class T> void direct_sums(const T* weights, int64_t K, int64_t M, int64_t k0, int64_t terms, const T* planes,
-                                    const int32_t* at, T* sums, int64_t sums_row, int64_t count, bool add) {
+// sums[(m - m0) * sums_row + q] (+)= the terms [k0, k0 + terms) for the positions q < count of the planes and the row
+// panels [panel, end) of the weights, which start with row m0.
+template <class T> void direct_sums(const T* weights, int64_t K, int64_t M, int64_t panel, int64_t end, int64_t k0,
+                                    int64_t terms, const T* planes, const int32_t* at, T* sums, int64_t sums_row,
+                                    int64_t count, bool add) {
   constexpr int L = Lanes_t<T>::size;
-  for (int64_t panel = 0; panel < row_panels(M); ++panel) {
-    const int64_t r = panel_row(panel, M), R = panel_row(panel + 1, M) - r;
-    const int most = R == 1 ? kConvVectorsSingle : R <= kConvRowsWide ? kConvVectorsWide : kConvVectors;
-    for (int64_t q = 0; q < count;) {
-      int vectors = most;
-      while (vectors > 1 && (vectors / 2) * L >= count - q) vectors /= 2;
-      conv_tile_for<T>(R, vectors)(terms, weights + r * K + k0 * R, 1, R, planes + q, at, sums + r * sums_row + q,
-                                   sums_row, int64_t{vectors} * L, add);
-      q += vectors * L;
+  const int64_t m0 = panel_row(panel, M);
+  const int most = M == 1 ? kConvVectorsSingle : M <= kConvRowsWide ? kConvVectorsWide : kConvVectors;
+  for (int64_t q = 0; q < count;) {
+    int vectors = most;
+    while (vectors > 1 && (vectors / 2) * L >= count - q) vectors /= 2;
+    for (int64_t i = panel; i < end; ++i) {
+      const int64_t r = panel_row(i, M), R = panel_row(i + 1, M) - r;
+      packed_conv_tile_for<T>(R, vectors)(terms, weights + r * K + k0 * R, planes + q, at,
+                                          sums + (r - m0) * sums_row + q, sums_row, int64_t{vectors} * L, add);
     }
+    q += vectors * L;
   }
 }
 
 // Rows of sums go to the pixels of y that they are for, with the bias.
-template <class T> void store_band(const Gather<T>& job, const DirectPlan& plan, int64_t n, int64_t g, int64_t i0,
-                                   int64_t rows, const T* sums, int64_t sums_row) {
+template <class T> void store_band(const Gather<T>& job, const DirectPlan& plan, int64_t n, int64_t g, int64_t m0,
+                                   int64_t m1, int64_t i0, int64_t rows, const T* sums, int64_t sums_row) {
   using V = Lanes_t<T>;
   constexpr int L = V::size;
   const int64_t step = job.cols.y_step, width = job.cols.out;
-  for (int64_t m = 0; m < job.M; ++m) {
+  const int64_t ahead = job.rows.y_size * job.cols.y_size;  // the same row of the next plane is fetched
+  for (int64_t m = m0; m < m1; ++m) {
     const T bias = job.b ? job.b[g * job.M + m] : T{0};
     const V shift = broadcast(bias);
     for (int64_t i = 0; i < rows; ++i) {
-      const T* from = sums + m * sums_row + i * plan.layout.pitch;
+      const T* from = sums + (m - m0) * sums_row + i * plan.layout.pitch;
       T* y = job.y_planes(n, g) +
              (m * job.rows.y_size + job.rows.y_first + (i0 + i) * job.rows.y_step) * job.cols.y_size + job.cols.y_first;
       if (step == 1) {
+        for (int64_t j = 0; j < width; j += 64 / sizeof(T)) __builtin_prefetch(y + ahead + j, 1);
         int64_t j = 0;
         for (; j + L <= width; j += L) store(y + j, load(from + j) + shift);
         if (j < width) store(y + j, load(from + j) + shift, width - j);
@@ -105,9 +117,9 @@ template <class T> void make_rows(const Gather<T>& job, const DirectPlan& plan, 
           for (int64_t j = 0; j < job.cols.out; ++j) y[r * plane + j] = job.b[g * job.M + r];
       for (int64_t j = 0; j < job.cols.out; j += width) {
         const int64_t count = min_of(width, job.cols.out - j);
-        conv_tile_for<T>(R, count <= L ? 1 : kConvVectors)(K, weights + r0 * K, 1, R,
-                                                           planes + i * plan.layout.pitch + j, at, y + r0 * plane + j,
-                                                           plane, count, job.b != nullptr);
+        packed_conv_tile_for<T>(R, count <= L ? 1 : kConvVectors)(K, weights + r0 * K,
+                                                                  planes + i * plan.layout.pitch + j, at,
+                                                                  y + r0 * plane + j, plane, count, job.b != nullptr);
       }
     }
   }
@@ -116,9 +128,11 @@ template <class T> void make_rows(const Gather<T>& job, const DirectPlan& plan, 
 template <class T> void direct_conv(const Gather<T>& job, const DirectPlan& plan) {
   pack_weights(job);
   const int64_t taps = job.rows.taps * job.cols.taps, K = job.depth();
-  const double work = static_cast<double>(plan.height * plan.layout.pitch) * static_cast<double>(job.M * K);
+  const bool by_rows = makes_rows(job);
+  const int64_t panels = row_panels(job.M), parts = by_rows ? 1 : plan.parts;
+  const double work = static_cast<double>(plan.height * plan.layout.pitch) * static_cast<double>(job.M / parts * K);
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / (work + 4096));
-  parallel_for(job.N * job.G * plan.bands, max_of(1, grain), [&](int64_t begin, int64_t end) {
+  parallel_for(job.N * job.G * plan.bands * parts, max_of(1, grain), [&](int64_t begin, int64_t end) {
     constexpr int64_t slack =
         kConvVectorsSingle * Lanes_t<T>::size;  // that the last tile reads and writes past the end
     int32_t at[kDirectTerms];
@@ -127,21 +141,22 @@ template <class T> void direct_conv(const Gather<T>& job, const DirectPlan& plan
     T* const sums = planes + plan.channels * plan.layout.channel + slack;
     const int64_t sums_row = plan.height * plan.layout.pitch + slack;
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t n = t / (job.G * plan.bands), g = t / plan.bands % job.G, i0 = t % plan.bands * plan.height;
-      const int64_t rows = min_of(plan.height, job.rows.out - i0);
+      const int64_t part = t % parts, i0 = t / parts % plan.bands * plan.height, image = t / parts / plan.bands;
+      const int64_t n = image / job.G, g = image % job.G, rows = min_of(plan.height, job.rows.out - i0);
       if (rows <= 0) continue;
-      if (makes_rows(job)) {
+      if (by_rows) {
         fill_planes(job, plan.layout, n, g, 0, job.C, i0, rows, 0, planes);
         make_rows(job, plan, n, g, i0, rows, planes, at);
         continue;
       }
+      const int64_t q0 = part * panels / parts, q1 = (part + 1) * panels / parts;
       for (int64_t c = 0; c < job.C; c += plan.channels) {
         const int64_t c1 = min_of(job.C, c + plan.channels);
         fill_planes(job, plan.layout, n, g, c, c1, i0, rows, 0, planes);
-        direct_sums(job.weights + g * job.M * K, K, job.M, c * taps, (c1 - c) * taps, planes, at, sums, sums_row,
-                    (rows - 1) * plan.layout.pitch + job.cols.out, c > 0);
+        direct_sums(job.weights + g * job.M * K, K, job.M, q0, q1, c * taps, (c1 - c) * taps, planes, at, sums,
+                    sums_row, (rows - 1) * plan.layout.pitch + job.cols.out, c > 0);
       }
-      store_band(job, plan, n, g, i0, rows, sums, sums_row);
+      store_band(job, plan, n, g, panel_row(q0, job.M), panel_row(q1, job.M), i0, rows, sums, sums_row);
     }
   });
 }

@@ -34,7 +34,7 @@ template <class T> void implicit_sums(const Gather<T>& job, Unfolder<T>& unfolde
         T* to = c + (r - r0) * c_row + j;
         if (job.weights) {
           const T* a = job.weights + (g * job.M + r) * K + k * R;
-          conv_tile_for<T>(R, vectors)(depth, a, 1, R, panel, at, to, c_row, n, add);
+          packed_conv_tile_for<T>(R, vectors)(depth, a, panel, at, to, c_row, n, add);
         } else {
           const T* a = job.w + g * job.w_g + r * job.w_m + k;
           conv_tile_for<T>(R, vectors)(depth, a, job.w_m, 1, panel, at, to, c_row, n, add);

@@ -13,6 +13,11 @@ namespace {
 template <class T> DL_INLINE void copy_strided_run(const T* x, int64_t step, T* y, int64_t count) {
   constexpr int L = Lanes_t<T>::size;
   int64_t i = 0;
+  if (step == 1) {
+    for (; i + L <= count; i += L) store(y + i, load(x + i));
+    if (i < count) store(y + i, load(x + i, count - i), count - i);
+    return;
+  }
   for (; i + L <= count; i += L) store(y + i, load_strided(x + i * step, step, L));
   if (i < count) store(y + i, load_strided(x + i * step, step, count - i), count - i);
 }
@@ -47,18 +52,23 @@ constexpr int64_t kPlaneElements = 512 * 1024;  // at most, of a block's planes:
 struct PlaneLayout {
   Residues rows, cols;
   int64_t pitch, plane, channel;  // steps between rows, residues and channels
+  int64_t shared;                 // zeros at the end of a row that are the start of the next as well
 };
 
 template <class T> PlaneLayout plane_layout(const Gather<T>& job, int64_t height, int64_t width) {
-  PlaneLayout p{residues_of(job.rows), residues_of(job.cols), 0, 0, 0};
+  PlaneLayout p{residues_of(job.rows), residues_of(job.cols), 0, 0, 0, 0};
   const double elements = static_cast<double>(p.rows.count) * static_cast<double>(height + p.rows.reach) *
                           static_cast<double>(p.cols.count) * static_cast<double>(width + p.cols.reach);
   if (elements > kPlaneElements) {  // far too large; sizes may not even fit into 64 bits
     p.channel = kPlaneElements + 1;
     return p;
   }
-  p.pitch = width + p.cols.reach;
-  p.plane = (height + p.rows.reach) * p.pitch;
+  if (width == job.cols.out && p.cols.step == 1) {
+    const int64_t left = -p.cols.low, right = p.cols.low + width + p.cols.reach - job.cols.in;
+    p.shared = max_of(0, min_of(min_of(left, right), p.cols.reach));
+  }
+  p.pitch = width + p.cols.reach - p.shared;
+  p.plane = (height + p.rows.reach) * p.pitch + p.shared;
   p.channel = p.rows.count * p.cols.count * p.plane;
   return p;
 }
@@ -82,14 +92,20 @@ template <class T> void fill_planes(const Gather<T>& job, const PlaneLayout& p, 
       for (int64_t b = 0; b < p.cols.count; ++b) {
         T* y = planes + (a * p.cols.count + b) * p.plane;
         const int64_t left = j0 * step + p.cols.low + b;  // column of x of the first element
-        const int64_t first = min_of(p.pitch, left >= 0 ? 0 : ceil_div(-left, step));
-        const int64_t last = max_of(first, min_of(p.pitch, left >= W ? 0 : ceil_div(W - left, step)));
-        const bool inside = first == 0 && last == p.pitch;
+        const int64_t size = p.pitch + p.shared;
+        const int64_t first = min_of(size, left >= 0 ? 0 : ceil_div(-left, step));
+        const int64_t last = max_of(first, min_of(size, left >= W ? 0 : ceil_div(W - left, step)));
         int64_t h = i0 * p.rows.step + p.rows.low + a;
         for (int64_t i = 0; i < height + p.rows.reach; ++i, y += p.pitch, h += p.rows.step) {
-          const bool present = h >= 0 && h < H;
-          if (!inside || !present) fill_zero(y, p.pitch);
-          if (present) copy_strided_run(x + (h * W + left + first * step), step, y + first, last - first);
+          if (h < 0 || h >= H) {
+            fill_zero(y, size);
+            continue;
+          }
+          const T* const from = x + (h * W + left + first * step);
+          for (int64_t j = 0; j < (last - first) * step; j += 64 / sizeof(T)) __builtin_prefetch(from + H * W + j);
+          fill_zero(y, first);
+          copy_strided_run(from, step, y + first, last - first);
+          fill_zero(y + last, size - last);
         }
       }
   }

@@ -10,10 +10,8 @@ namespace {
 template <class T> void gather(const Gather<T>& job) {
   const SlidePlan slide = slide_plan(job);
   if (slide.code) return slide_conv(job, slide);
-  if (prefers_direct(job)) {
-    const DirectPlan plan = direct_plan(job);
-    if (plan.fits) return direct_conv(job, plan);
-  }
+  const DirectPlan plan = direct_plan(job);
+  if (plan.fits) return direct_conv(job, plan);
   implicit_gemm(job);
 }
 

@@ -1,7 +1,7 @@
 // The register tile: R rows x NV vectors of sums. Row k of b lies anywhere (at[k]), so the same loop runs over a packed
 // panel and over shifted reads of a padded plane.
 #pragma once
-#include "kernels/matmul/lanes.h"
+#include "kernels/matmul/register_tile.h"
 
 namespace dl {
 namespace {
@@ -18,15 +18,13 @@ constexpr int kConvRows = 4, kConvRowsWide = 2;  // of 16; a product without fus
 constexpr int kConvVectors = 2, kConvVectorsWide = 4,
               kConvVectorsSingle = 8;  // 8: one row, enough sums to hide latency
 
-// c[r, :] (+)= sum_k a[r * a_row + k * a_col] * b[at[k] + :] for R rows and the first n <= NV * lanes columns.
+// c[r, :] (+)= sum_k a[r * a_row + k * a_col] * b[at[k] + :] for R rows and n columns, (NV - 1) * lanes < n <= NV *
+// lanes. Whole vectors of b may be read.
 template <class T, int R, int NV> void conv_tile(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b,
                                                  const int32_t* at, T* c, int64_t c_row, int64_t n, bool accumulate) {
-  using V = Lanes_t<T>;
-  V sum[R][NV];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) sum[r][j] = broadcast(T{0});
+  Tile<T, T, T, R, NV> tile;
+  tile.last = n - tile.kLast;
+  tile.clear();
   // A pointer per three rows: x86 addresses base + {0, 1, 2} * stride, so any row stride costs no extra register.
   constexpr int kPointers = (R + 2) / 3;
   const T* p[kPointers];
@@ -34,53 +32,11 @@ template <class T, int R, int NV> void conv_tile(int64_t K, const T* a, int64_t 
   for (int g = 0; g < kPointers; ++g) p[g] = a + 3 * g * a_row;
 #pragma GCC unroll 1
   for (int64_t k = 0; k < K; ++k) {
-    const T* const row = b + at[k];
-    if constexpr (R == 1) {
-      const V w = broadcast(p[0][0]);
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) sum[0][j] = fma(w, load(row + j * V::size), sum[0][j]);
-    } else {
-      V v[NV];
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) v[j] = load(row + j * V::size);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const V w = broadcast(p[r / 3][(r % 3) * a_row]);
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) sum[r][j] = fma(w, v[j], sum[r][j]);
-      }
-    }
+    tile.step([&](int r) __attribute__((always_inline)) { return p[r / 3][(r % 3) * a_row]; }, b + at[k]);
 #pragma GCC unroll 8
     for (int g = 0; g < kPointers; ++g) p[g] += a_col;
   }
-  if (n == NV * V::size) {
-    if (accumulate) {
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) sum[r][j] = load(c + r * c_row + j * V::size) + sum[r][j];
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) store(c + r * c_row + j * V::size, sum[r][j]);
-    return;
-  }
-  // A ragged edge: through a buffer, under a mask.
-  T tile[R][NV * V::size];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) store(tile[r] + j * V::size, sum[r][j]);
-#pragma GCC unroll 1
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 1
-    for (int64_t j = 0; j < n; j += V::size) {
-      T* to = c + r * c_row + j;
-      const int64_t lanes = n - j < V::size ? n - j : V::size;
-      const V v = load(tile[r] + j);
-      store(to, accumulate ? load(to, lanes) + v : v, lanes);
-    }
+  tile.finish(c, c_row, n, accumulate);
 }
 
 template <class T> using ConvTileFn = void (*)(int64_t K, const T* a, int64_t a_row, int64_t a_col, const T* b,
@@ -91,13 +47,43 @@ template <class T, int NV, int... I> DL_INLINE ConvTileFn<T> conv_tile_for(int64
   return by_rows[rows - 1];
 }
 
-// 1 <= rows <= kConvRows for 1 or 2 vectors, <= kConvRowsWide for 4, 1 for 8.
+// 1 <= rows <= kConvRows; 1 or 2 vectors.
 template <class T> ConvTileFn<T> conv_tile_for(int64_t rows, int vectors) {
+  return vectors == 1 ? conv_tile_for<T, 1>(rows, MakeInts<kConvRows>::type{})
+                      : conv_tile_for<T, kConvVectors>(rows, MakeInts<kConvRows>::type{});
+}
+
+template <class T> struct ShiftedRows {
+  const T* b;
+  const int32_t* at;
+  DL_INLINE const T* row(int u) {
+    asm("" : "+r"(at));  // see packed_tile
+    return b + at[u];
+  }
+  DL_INLINE void advance(int n) { at += n; }
+};
+
+// The same for a panel of weights: a[k * R + r].
+template <class T, int R, int NV> void packed_conv_tile(int64_t K, const T* a, const T* b, const int32_t* at, T* c,
+                                                        int64_t c_row, int64_t n, bool accumulate) {
+  packed_tile<T, T, R, NV, R>(K, a, ShiftedRows<T>{b, at}, c, c_row, n, accumulate);
+}
+
+template <class T> using PackedConvTileFn = void (*)(int64_t K, const T* a, const T* b, const int32_t* at, T* c,
+                                                     int64_t c_row, int64_t n, bool accumulate);
+
+template <class T, int NV, int... I> DL_INLINE PackedConvTileFn<T> packed_conv_tile_for(int64_t rows, Ints<I...>) {
+  static constexpr PackedConvTileFn<T> by_rows[] = {packed_conv_tile<T, I + 1, NV>...};
+  return by_rows[rows - 1];
+}
+
+// 1 <= rows <= kConvRows for 1 or 2 vectors, <= kConvRowsWide for 4, 1 for 8.
+template <class T> PackedConvTileFn<T> packed_conv_tile_for(int64_t rows, int vectors) {
   switch (vectors) {
-    case 1: return conv_tile_for<T, 1>(rows, MakeInts<kConvRows>::type{});
-    case kConvVectors: return conv_tile_for<T, kConvVectors>(rows, MakeInts<kConvRows>::type{});
-    case kConvVectorsWide: return conv_tile_for<T, kConvVectorsWide>(rows, MakeInts<kConvRowsWide>::type{});
-    default: return conv_tile<T, 1, kConvVectorsSingle>;
+    case 1: return packed_conv_tile_for<T, 1>(rows, MakeInts<kConvRows>::type{});
+    case kConvVectors: return packed_conv_tile_for<T, kConvVectors>(rows, MakeInts<kConvRows>::type{});
+    case kConvVectorsWide: return packed_conv_tile_for<T, kConvVectorsWide>(rows, MakeInts<kConvRowsWide>::type{});
+    default: return packed_conv_tile<T, 1, kConvVectorsSingle>;
   }
 }
 

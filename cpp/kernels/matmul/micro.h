@@ -1,7 +1,7 @@
 // The register-tile kernel: R x NV vectors of C in registers, one broadcast of A and NV vectors of B per step of K.
 #pragma once
-#include "kernels/matmul/lanes.h"
 #include "kernels/matmul/pack.h"
+#include "kernels/matmul/register_tile.h"
 
 namespace dl {
 namespace {
@@ -18,85 +18,10 @@ constexpr int kTileRows = 12, kWideRows = 5;  // 24 + 2 + 1 of 32
 constexpr int kTileRows = 4, kWideRows = 1;  // 8 + 2 + 2 of 16: no fused multiply-add, so a product needs a register
 #endif
 constexpr int kTileVectors = 2, kWideVectors = 4;
-// Predicated loads and stores cost nothing extra: a ragged edge of B is read in place too.
-#if defined(__AVX512F__)
-constexpr bool kMaskedTiles = true;
-#else
-constexpr bool kMaskedTiles = false;
-#endif
-
 // Elements from one term to the next in a panel of A, which is padded to whole vectors, and of B.
 template <class E> constexpr int64_t kPanelRows =
     (kTileRows + Lanes_t<E>::size - 1) / Lanes_t<E>::size * Lanes_t<E>::size;
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
-
-// The sums of a tile while they are made, step by step of K.
-template <class A, class B, class T, int R, int NV> struct Tile {
-  using V = Lanes_t<T>;
-  static constexpr int kLast = (NV - 1) * V::size;
-  V acc[R][NV];
-  int64_t last;  // columns of the last vector
-
-  DL_INLINE void clear() {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) acc[r][j] = broadcast(T{0});
-  }
-
-  // at(r): a[r, k]; b: row k.
-  template <class At> DL_INLINE void step(const At& at, const B* b) {
-    decltype(load(b)) bk[NV];
-#pragma GCC unroll 4
-    for (int j = 0; j < NV - 1; ++j) bk[j] = load(b + j * V::size);
-    bk[NV - 1] = kMaskedTiles ? load(b + kLast, last) : load(b + kLast);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const auto ark = broadcast(at(r));
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) acc[r][j] = fma(ark, bk[j], acc[r][j]);
-    }
-  }
-
-  DL_INLINE void finish(T* c, int64_t c_row, int64_t n, bool accumulate) {
-    if (!kMaskedTiles && last < V::size) return finish_buffered(c, c_row, n, accumulate);
-    if (accumulate) {
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        T* row = c + r * c_row;
-#pragma GCC unroll 4
-        for (int j = 0; j < NV - 1; ++j) acc[r][j] = load(row + j * V::size) + acc[r][j];
-        acc[r][NV - 1] = (kMaskedTiles ? load(row + kLast, last) : load(row + kLast)) + acc[r][NV - 1];
-      }
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      T* row = c + r * c_row;
-#pragma GCC unroll 4
-      for (int j = 0; j < NV - 1; ++j) store(row + j * V::size, acc[r][j]);
-      if (kMaskedTiles) store(row + kLast, acc[r][NV - 1], last);
-      else store(row + kLast, acc[r][NV - 1]);
-    }
-  }
-
-  // Through a buffer, so that only this small loop and not every register of the tile has masked code.
-  DL_INLINE void finish_buffered(T* c, int64_t c_row, int64_t n, bool accumulate) {
-    T tile[R][NV * V::size];
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) store(tile[r] + j * V::size, acc[r][j]);
-#pragma GCC unroll 1
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 1
-      for (int64_t j = 0; j < n; j += V::size) {
-        T* at = c + r * c_row + j;
-        const int64_t lanes = n - j < V::size ? n - j : V::size;
-        const V sum = load(tile[r] + j);
-        store(at, accumulate ? load(at, lanes) + sum : sum, lanes);
-      }
-  }
-};
 
 // c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
 // strides; a row of b holds NV whole vectors, or n values with kMaskedTiles. Each step of k also fetches the line at
@@ -125,40 +50,25 @@ void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int6
   tile.finish(c, c_row, n, accumulate);
 }
 
-// The same where a and b are packed: constant strides leave next to nothing to do between the multiply-adds.
+// The rows of a packed panel of B. Each step also fetches the line at `ahead`, as above.
+template <class E, int width> struct PanelRows {
+  const E* b;
+  const char* ahead;
+  int64_t ahead_step;
+  DL_INLINE const E* row(int u) {
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += ahead_step;
+    asm("" : "+r"(b));  // see packed_tile
+    return b + u * width;
+  }
+  DL_INLINE void advance(int n) { b += n * width; }
+};
+
 template <class E, class T, int R, int NV> void packed_micro(int64_t K, const E* a, const E* b, T* c, int64_t c_row,
                                                              int64_t n, bool accumulate, const void* ahead,
                                                              int64_t ahead_step) {
-  constexpr int AW = kPanelRows<E>, BW = kPanelCols<T>;
-  Tile<E, E, T, R, NV> tile;
-  tile.last = n - tile.kLast;
-  tile.clear();
-  const char* next = static_cast<const char*>(ahead);
-  const auto step = [&](int u) __attribute__((always_inline)) {
-    asm("" : "+r"(a), "+r"(b));  // keeps the compiler from moving loads up, for which there are no registers
-    __builtin_prefetch(next, 0, 2);
-    next += ahead_step;
-    tile.step([&](int r) __attribute__((always_inline)) { return a[u * AW + r]; }, b + u * BW);
-  };
-  const auto steps = [&](int64_t count, auto between) __attribute__((always_inline)) {
-#pragma GCC unroll 1
-    for (; count > 0; --count) {
-      step(0), between(), step(1), step(2), between(), step(3);
-      a += 4 * AW, b += 4 * BW;
-    }
-  };
-  // The first steps also fetch what C needs, a row for every two of them.
-  const T* row = c;
-  const int64_t fours = K / 4, first = fours < (R + 1) / 2 ? fours : (R + 1) / 2;
-  steps(first, [&]() __attribute__((always_inline)) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) __builtin_prefetch(row + j * Lanes_t<T>::size, 1);
-    row += c_row;
-  });
-  steps(fours - first, []() __attribute__((always_inline)) {});
-#pragma GCC unroll 1
-  for (int64_t k = 0; k < K % 4; ++k, a += AW, b += BW) step(0);
-  tile.finish(c, c_row, n, accumulate);
+  const PanelRows<E, int{kPanelCols<T>}> rows{b, static_cast<const char*>(ahead), ahead_step};
+  packed_tile<E, T, R, NV, int{kPanelRows<E>}>(K, a, rows, c, c_row, n, accumulate);
 }
 
 template <class A, class B, class T> using MicroFn = void (*)(int64_t K, const A* a, int64_t a_row, int64_t a_col,
