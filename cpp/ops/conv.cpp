@@ -1,4 +1,5 @@
 #include "kernels/conv/conv.h"
+#include "kernels/matmul/matmul.h"
 #include "ops/common.h"
 
 namespace dl {
@@ -64,6 +65,29 @@ int64_t output_size(int64_t size, int64_t before, int64_t after, int64_t kernel,
   return (padded - span) / stride + 1;
 }
 
+// Every pixel by itself: a product of the weights with each image, or, for images of so few pixels that their columns
+// would not fill the tiles, the kernel's own way across images.
+bool is_product(const Conv2dShape& s) {
+  const bool pointwise = s.KH == 1 && s.KW == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0;
+  return pointwise && s.groups == 1 && s.OH == s.H && s.OW == s.W && (s.N == 1 || s.H * s.W >= 128);
+}
+
+// y[n] = w x[n] + b, or with w transposed: x (N, K, pixels), y (N, M, pixels), element [m, k] of w at m * row + k *
+// col.
+template <class T> void product_of_images(const T* w, int64_t row, int64_t col, const T* x, const T* b, T* y, int64_t N,
+                                          int64_t M, int64_t K, int64_t pixels, T* workspace) {
+  static const Kernel<matmul_fn<T, T>> kernel{cat("matmul/", name(dtype_of<T>())).c_str()};
+  MatmulArgs<T, T> p{};
+  p.a = w, p.b = x, p.c = y;
+  p.M = M, p.N = pixels, p.K = K;
+  p.a_row = row, p.a_col = col, p.b_row = pixels, p.b_col = 1, p.c_row = pixels;
+  p.batch_dims = 1;
+  p.batch[0] = N, p.b_batch[0] = K * pixels, p.c_batch[0] = M * pixels;
+  p.bias_m = b;
+  p.workspace = workspace;
+  kernel(p);
+}
+
 Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const Dims& stride,
                       const Dims& padding, const Dims& dilation, int64_t groups) {
   const char* op = "conv2d";
@@ -94,12 +118,18 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
   const Tensor xc = cast(x, dtype), wc = cast(w, dtype);
   const std::optional<Tensor> bc = cast_optional(b, dtype);
   const Tensor y = Tensor::empty({s.N, O, OH, OW}, dtype);
-  const Tensor workspace = Tensor::empty({conv2d_workspace(s)}, dtype);
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_forward_fn<T>> kernel{cat("conv2d_forward/", name(dtype_of<T>())).c_str()};
-    launch(y.numel() * (C / groups) * s.KH * s.KW,
-           [&] { kernel(xc.data<T>(), wc.data<T>(), data_or_null<T>(bc), y.data<T>(), workspace.data<T>(), &s); });
+    const bool product = is_product(s);
+    const Tensor workspace =
+        Tensor::empty({product ? matmul_workspace<T>(O, s.H * s.W, C, s.N) : conv2d_workspace(s)}, dtype);
+    launch(y.numel() * (C / groups) * s.KH * s.KW, [&] {
+      if (product)
+        product_of_images(wc.data<T>(), C, int64_t{1}, xc.data<T>(), data_or_null<T>(bc), y.data<T>(), s.N, O, C,
+                          s.H * s.W, workspace.data<T>());
+      else kernel(xc.data<T>(), wc.data<T>(), data_or_null<T>(bc), y.data<T>(), workspace.data<T>(), &s);
+    });
   });
   return cast(y, x.dtype());
 }
@@ -134,12 +164,18 @@ Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& w, const std::optio
   const Tensor dyc = cast(dy, dtype), wc = cast(w, dtype);
   const std::optional<Tensor> bc = cast_optional(b, dtype);
   const Tensor dx = Tensor::empty({s.N, s.C, s.H, s.W}, dtype);
-  const Tensor workspace = Tensor::empty({conv2d_workspace(s)}, dtype);
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_input_gradient_fn<T>> kernel{cat("conv2d_input_gradient/", name(dtype_of<T>())).c_str()};
-    launch(dy.numel() * w.size(1) * s.KH * s.KW + dx.numel(),
-           [&] { kernel(dyc.data<T>(), wc.data<T>(), data_or_null<T>(bc), dx.data<T>(), workspace.data<T>(), &s); });
+    const bool product = is_product(s);
+    const Tensor workspace =
+        Tensor::empty({product ? matmul_workspace<T>(s.C, s.H * s.W, s.O, s.N) : conv2d_workspace(s)}, dtype);
+    launch(dy.numel() * w.size(1) * s.KH * s.KW + dx.numel(), [&] {
+      if (product)
+        product_of_images(wc.data<T>(), int64_t{1}, s.C, dyc.data<T>(), data_or_null<T>(bc), dx.data<T>(), s.N, s.C,
+                          s.O, s.H * s.W, workspace.data<T>());
+      else kernel(dyc.data<T>(), wc.data<T>(), data_or_null<T>(bc), dx.data<T>(), workspace.data<T>(), &s);
+    });
   });
   return cast(dx, dy.dtype());
 }

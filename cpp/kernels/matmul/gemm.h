@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kBlockRows = 168;
 constexpr int64_t kBlockDepth = 768;
 constexpr int64_t kGroupCols = 128;  // columns of B that are packed together: whole runs of a row-major B's rows
-constexpr int64_t kRowsAhead = 8;    // how far the rows of a B that is read in place are fetched ahead
+template <class In> constexpr int64_t kLine = 64 / sizeof(In);  // elements of a line of the cache
+constexpr int64_t kRowsAhead = 8;  // how far the rows of a B that is read in place are fetched ahead
 constexpr int64_t kTiny = 32;
 constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
 constexpr int64_t kBlockWork = 1 << 20;  // multiply-adds that are worth a block of their own: ~12 us on an AVX-512 core
@@ -177,8 +178,15 @@ template <class In, class Out, class E> void multiply_block(const MatmulArgs<In,
             continue;
           }
         }
-        const E* ahead = panel + depth * width + q * shares * depth;
-        Panel<E>::multiply(count, n, depth, a, a_row, a_col, panel, width, c, sums.row, add, ahead, share);
+        const void* ahead = panel + depth * width + q * shares * depth;
+        int64_t step = share;
+        if (plan.b == Operand::packed && p.b_col == 1 && !Panel<E>::pairs) {
+          // A line of every row of the columns that are packed next, for each of the first tiles of a group.
+          const int64_t in_group = (j - j0) % kGroupCols, line = (in_group / width * panels + q) * kLine<In>;
+          if (line < kGroupCols && j - in_group + kGroupCols + line < j1)
+            ahead = b - in_group + kGroupCols + line, step = p.b_row * static_cast<int64_t>(sizeof(In));
+        }
+        Panel<E>::multiply(count, n, depth, a, a_row, a_col, panel, width, c, sums.row, add, ahead, step);
       }
       if (last) finish(p, sums.data + (j - j0), sums.row, i0, rows, j, n);
     }
