@@ -10,6 +10,11 @@ std::set<std::string>& compared_kernels() {
   return names;
 }
 
+std::map<std::pair<std::string, Target>, double>& worst_errors() {
+  static std::map<std::pair<std::string, Target>, double> errors;
+  return errors;
+}
+
 namespace {
 
 class Coverage : public ::testing::Environment {

@@ -20,10 +20,12 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #ifdef DLCORE_POISON_GUARDS
@@ -128,6 +130,27 @@ template <class T> class GuardedBuffer {
 
 std::set<std::string>& compared_kernels();
 
+// Worst errors that expect_close() has seen, by kernel and target, in units of the last place: 1 is the distance
+// between neighbouring numbers of the kernel's type at the magnitude of what was computed.
+std::map<std::pair<std::string, Target>, double>& worst_errors();
+
+// Errors belong to this version for as long as it lives. The reference is what others are measured by.
+class Measured {
+ public:
+  Measured(const std::string& name, Target target) { current() = &worst_errors()[{name, target}]; }
+  Measured(const Measured&) = delete;
+  ~Measured() { current() = nullptr; }
+  static void error(double units) {
+    if (current() && units > *current()) *current() = units;
+  }
+
+ private:
+  static double*& current() {
+    static double* worst = nullptr;
+    return worst;
+  }
+};
+
 template <class Fn> Fn find_version(const std::string& name, Target target) {
   return reinterpret_cast<Fn>(find_kernel(name.c_str(), target));
 }
@@ -141,6 +164,7 @@ template <class Fn, class Body> void for_each_fast_version(const std::string& na
     const Target target = Target(t);
     const Fn version = find_version<Fn>(name, target);
     if (!version || !cpu_supports(target)) continue;
+    const Measured measured(name, target);
     for (int threads : {1, 3}) {
       SCOPED_TRACE(name + " on " + target_name(target) + " with " + std::to_string(threads) + " threads");
       set_num_threads(threads);
@@ -185,6 +209,7 @@ void expect_close(const GuardedBuffer<T>& actual, const GuardedBuffer<E>& expect
                     << std::abs(a - e) << ", allowed " << bound;
       return;
     }
+    Measured::error((std::abs(a - e) - std::numeric_limits<float>::min()) / (2 * eps<T>() * magnitude(i)));
   }
 }
 
