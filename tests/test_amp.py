@@ -63,6 +63,31 @@ def test_is_of_one_thread():
     assert seen == [dl.float32]
 
 
+def test_threads_may_share_one():
+    mode = dl.autocast("cpu")
+    inside, leave = threading.Event(), threading.Event()
+    seen = []
+
+    @mode
+    def wait():
+        inside.set()
+        assert leave.wait(10)
+
+    def run():
+        wait()
+        seen.append(product_dtype())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert inside.wait(10)
+    with dl.autocast("cpu"):
+        with mode:  # entered after the thread did, left after the thread left
+            leave.set()
+            thread.join()
+        assert product_dtype() is dl.bfloat16
+    assert seen == [dl.float32] and product_dtype() is dl.float32
+
+
 def test_arguments():
     with pytest.raises(ValueError, match=r"\[autocast\] expected the device 'cpu', got 'cuda'"):
         dl.autocast("cuda")

@@ -28,8 +28,10 @@ class _Casts(threading.local):
     """Parameters that were cast since the outermost autocast began: a weight used twice is cast once."""
 
     def __init__(self) -> None:
-        self.depth = 0
         self.enabled = True
+        # What held before each autocast that is open, its dtype and `enabled`. It is here because threads may share an
+        # autocast: a decorated function does.
+        self.before: list[tuple[Any, bool]] = []
         # By parameter and grad mode: the parameter, which so keeps its id; memory and version then; the cast.
         self.made: dict[tuple[int, bool], tuple[Tensor, int, int, Tensor]] = {}
 
@@ -97,18 +99,15 @@ class autocast:
             raise TypeError(f"[autocast] products can be computed in bfloat16, got {dtype!r}")
         self.dtype = _C.bfloat16 if enabled else None
         self.cache_enabled = cache_enabled is not False
-        self._before: list[tuple[Any, bool]] = []
 
     def __enter__(self) -> None:
-        self._before.append((_C.set_autocast_dtype(self.dtype), _casts.enabled))
+        _casts.before.append((_C.set_autocast_dtype(self.dtype), _casts.enabled))
         _casts.enabled = self.cache_enabled
-        _casts.depth += 1
 
     def __exit__(self, *exc: object) -> None:
-        dtype, _casts.enabled = self._before.pop()
+        dtype, _casts.enabled = _casts.before.pop()
         _C.set_autocast_dtype(dtype)
-        _casts.depth -= 1
-        if _casts.depth == 0:
+        if not _casts.before:
             _casts.made.clear()
 
     def __call__(self, function: F) -> F:
