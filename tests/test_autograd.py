@@ -666,3 +666,10 @@ def test_a_node_in_a_cycle_is_collected():
     del y
     gc.collect()
     assert node() is None
+
+
+def test_grad_of_no_inputs_is_refused_and_accumulates_nothing():
+    x = leaf([1.0])
+    with pytest.raises(ValueError, match=r"\[grad\] expected at least one input"):
+        dl.grad(x * 2.0, [])
+    assert x.grad is None

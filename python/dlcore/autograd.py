@@ -119,9 +119,15 @@ def grad(
         retain_graph: keep saved values for another pass; by default what `create_graph` is.
         create_graph: record the gradients themselves, for higher derivatives.
         allow_unused: give None for an input that the outputs do not depend on, instead of raising RuntimeError.
+
+    Raises:
+        ValueError: no inputs; another number of `grad_outputs` than outputs, or one of another shape.
+        RuntimeError: an input that requires no gradient, or that the outputs do not depend on.
     """
     outs = [outputs] if isinstance(outputs, _C.Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, _C.Tensor) else list(inputs)
+    if not ins:
+        raise ValueError("[grad] expected at least one input; backward() accumulates into all leaves")
     given: Sequence[Any]
     if grad_outputs is None:
         given = [None] * len(outs)
