@@ -128,6 +128,7 @@ CASES = [
             Sample((1, 9, 6, 6), (17, 9, 3, 3), (17,), padding=(0, 1)),
             Sample((2, 33, 5, 4), (35, 33, 3, 2), padding=1),
             Sample((1, 40, 4, 4), (70, 40, 1, 1), (70,)),
+            Sample((3, 7, 12, 11), (5, 7, 1, 1), (5,)),  # a product with each image
             Sample((3, 2, 7, 7), (9, 2, 5, 5), padding=2),
             Sample((2, 3, 13, 12), (5, 3, 3, 3), stride=2, padding=1),
             Sample((1, 4, 12, 9), (34, 4, 3, 4), (34,), stride=(3, 2), padding=(2, 1)),

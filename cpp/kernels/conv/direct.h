@@ -13,6 +13,8 @@ constexpr int64_t kDirectTerms = 288;  // of the sum at once: weights and pixels
 constexpr int64_t kDirectElements = 64 * 1024;  // of planes and of sums at once, where a row allows it
 constexpr int64_t kDirectRows = 4;    // of a block, where the grid has them: neighbours read the same rows again
 constexpr double kDirectWaste = 1.2;  // most that the ends of rows may add to the pixels
+// That the last tile reads and writes past the end of the planes and of each row of sums.
+template <class T> constexpr int64_t kDirectSlack = kConvVectorsSingle * Lanes_t<T>::size;
 
 // Rows of y are whole tiles, made where they belong.
 template <class T> bool makes_rows(const Gather<T>& job) {
@@ -49,7 +51,9 @@ template <class T> DirectPlan direct_plan(const Gather<T>& job) {
   p.layout = plane_layout(job, p.height, job.cols.out);
   constexpr int64_t width = kConvVectors * Lanes_t<T>::size;
   const int64_t positions = ceil_div((p.height - 1) * p.layout.pitch + job.cols.out, width) * width;
-  p.fits = p.layout.channel <= kPlaneElements / p.channels &&
+  const int64_t sums = job.M * (p.height * p.layout.pitch + kDirectSlack<T>);
+  constexpr int64_t room = static_cast<int64_t>(kMaxScratch / sizeof(T)) - kPlaneElements - kDirectSlack<T>;
+  p.fits = p.layout.channel <= kPlaneElements / p.channels && sums <= room &&
            (job.M <= kConvRows || makes_rows(job) ||
             static_cast<double>(positions) <= kDirectWaste * static_cast<double>(p.height * job.cols.out));
   return p;
@@ -133,13 +137,11 @@ template <class T> void direct_conv(const Gather<T>& job, const DirectPlan& plan
   const double work = static_cast<double>(plan.height * plan.layout.pitch) * static_cast<double>(job.M / parts * K);
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / (work + 4096));
   parallel_for(job.N * job.G * plan.bands * parts, max_of(1, grain), [&](int64_t begin, int64_t end) {
-    constexpr int64_t slack =
-        kConvVectorsSingle * Lanes_t<T>::size;  // that the last tile reads and writes past the end
     int32_t at[kDirectTerms];
     term_offsets(job, plan.layout, plan.channels, at);
     T* const planes = static_cast<T*>(thread_scratch());
-    T* const sums = planes + plan.channels * plan.layout.channel + slack;
-    const int64_t sums_row = plan.height * plan.layout.pitch + slack;
+    T* const sums = planes + plan.channels * plan.layout.channel + kDirectSlack<T>;
+    const int64_t sums_row = plan.height * plan.layout.pitch + kDirectSlack<T>;
     for (int64_t t = begin; t < end; ++t) {
       const int64_t part = t % parts, i0 = t / parts % plan.bands * plan.height, image = t / parts / plan.bands;
       const int64_t n = image / job.G, g = image % job.G, rows = min_of(plan.height, job.rows.out - i0);

@@ -65,6 +65,9 @@ std::vector<Conv2dShape> shapes() {
       shape_of(1, 1, 4, 4, 33, 66, 65, 1, padded(32)),  // a kernel too large for planes
       shape_of(1, 2, 1, 1, 3, 3, 3, 1, padded(1)),
       shape_of(2, 3, 4, 5, 4, 2, 2, 1, padded(0, 40)),
+      // So many channels made from a short row that their sums would not fit into the scratch memory.
+      shape_of(1, 1, 1, 15, 30000, 3, 1, 1, {1, 1, 1, 1, 0, 0, 1, 1}),
+      shape_of(1, 1, 1, 7, 60000, 3, 1, 1, {1, 1, 1, 1, 0, 0, 1, 1}),
       shape_of(0, 3, 4, 5, 4, 2, 2),
       shape_of(2, 0, 4, 5, 4, 2, 2),
       shape_of(2, 3, 4, 5, 0, 2, 2),
