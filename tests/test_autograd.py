@@ -266,6 +266,16 @@ def test_a_leaf_hook_sees_the_sum_once():
     assert calls == [5.0]
 
 
+def test_a_hook_must_give_a_gradient_of_the_tensors_shape_and_dtype():
+    x = leaf(np.ones((4, 8), "float32"))
+    refused = r"\[backward\] a hook must give a gradient of shape \(4, 8\) and dtype float32, .* got shape "
+    for y in (x, dl.softmax(x, -1), dl.layer_norm(x, (8,))):  # which would read beyond the end of the smaller one
+        for given in (dl.ones((2,)), dl.ones((4, 8), dl.float64)):
+            with y.register_hook(lambda dy, given=given: given), pytest.raises(ValueError, match=refused):
+                (y * 2.0).sum().backward()
+    assert x.grad is None
+
+
 def test_hooks_need_a_gradient():
     with pytest.raises(RuntimeError, match=r"\[register_hook\] this tensor does not require a gradient"):
         dl.tensor([1.0]).register_hook(print)
@@ -673,3 +683,22 @@ def test_grad_of_no_inputs_is_refused_and_accumulates_nothing():
     with pytest.raises(ValueError, match=r"\[grad\] expected at least one input"):
         dl.grad(x * 2.0, [])
     assert x.grad is None
+
+
+def test_the_first_gradient_takes_the_dtype_of_the_output():
+    x = leaf([1.0, 2.0])
+    x.backward(dl.tensor([3, 4]))
+    assert x.grad.tolist() == [3.0, 4.0] and x.grad.dtype is dl.float32
+
+
+def test_a_function_must_make_instances_of_itself():
+    class _Number(Function):
+        def __new__(cls):
+            return 3
+
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+    with pytest.raises(TypeError, match=r"\[apply\] a Function must make instances of itself, got int"):
+        _Number.apply(dl.ones((1,)))

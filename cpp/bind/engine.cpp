@@ -28,11 +28,16 @@ py::object sum_of(const py::object& a, const py::object& b) {
   return py::reinterpret_steal<py::object>(sum);
 }
 
-py::object call_hooks(PyObject* hooks, py::object dy) {
+// The gradient of a tensor of this shape and dtype after its hooks, which may replace it.
+py::object call_hooks(PyObject* hooks, py::object dy, const Dims& shape, DType dtype) {
   if (!hooks) return dy;
   for (const py::handle hook : py::tuple(py::reinterpret_borrow<py::object>(hooks))) {  // of a copy: hooks may go
-    const py::object changed = hook(dy);
-    if (!changed.is_none()) dy = changed;
+    py::object changed = hook(dy);
+    if (changed.is_none()) continue;
+    const Tensor& t = tensor_of(changed);
+    DL_CHECK(t.shape() == shape && t.dtype() == dtype, "[backward] a hook must give a gradient of shape ", shape,
+             " and dtype ", dtype, ", as the tensor's, got shape ", t.shape(), " and dtype ", t.dtype());
+    dy = std::move(changed);
   }
   return dy;
 }
@@ -87,7 +92,8 @@ class Engine {
   }
 
   void finish(Leaf& leaf) {
-    py::object dy = call_hooks(fields(leaf.leaf)->hooks, std::move(leaf.dy));
+    const Tensor& x = tensor_of(leaf.leaf);
+    py::object dy = call_hooks(fields(leaf.leaf)->hooks, std::move(leaf.dy), x.shape(), x.dtype());
     if (!wanted_.empty()) {
       if (const auto at = wanted_.find({leaf.leaf.ptr(), -1}); at != wanted_.end()) found_[at->second] = std::move(dy);
       return;
@@ -118,7 +124,7 @@ class Engine {
       if (dy) {
         if (node->hooks) {
           PyObject* hooks = PyDict_GetItemWithError(node->hooks.ptr(), py::int_(i).ptr());
-          dy = call_hooks(hooks, std::move(dy));
+          dy = call_hooks(hooks, std::move(dy), output.shape, output.dtype);
         }
         if (!wanted_.empty())
           if (const auto at = wanted_.find({now.node.ptr(), static_cast<int>(i)}); at != wanted_.end())
@@ -202,6 +208,7 @@ py::object seed_of(py::handle y, const Edge& edge, py::handle dy, const std::str
   }
   DL_CHECK(unwrap(dy.ptr()).shape() == edge.shape, "[", op, "] expected a gradient of shape ", edge.shape, ", got ",
            unwrap(dy.ptr()).shape());
+  if (unwrap(dy.ptr()).dtype() != edge.dtype) return py::handle(gradient_fitter)(dy, edge.shape, edge.dtype);
   return py::reinterpret_borrow<py::object>(dy);
 }
 

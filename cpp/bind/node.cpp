@@ -289,6 +289,8 @@ PyObject* record(PyObject* cls, PyObject* const* args, Py_ssize_t count) {
   bool records = false;
   for (Py_ssize_t i = 0; i < count && enabled && !records; ++i) records = is_tensor(args[i]) && requires_grad(args[i]);
   const py::object self = called(cls, nullptr, 0);
+  if (!PyObject_TypeCheck(self.ptr(), &NodeType))
+    throw TypeError(cat("[apply] a Function must make instances of itself, got ", Py_TYPE(self.ptr())->tp_name));
   Node* node = node_of(self.ptr());
   node->records = records;
   node->arguments = count;
