@@ -156,6 +156,21 @@ def test_a_weight_is_cast_once_until_it_changes():
     assert w.grad is not None
 
 
+def test_a_weight_that_is_given_other_memory_is_cast_anew():
+    layer = nn.Linear(4, 4, bias=False)
+    x = dl.ones((1, 4))
+    with dl.autocast("cpu"):
+        for i in range(4):
+            layer(x)
+            layer.load_state_dict({"weight": dl.zeros((4, 4))}, assign=True)
+            layer.load_state_dict({"weight": dl.full((4, 4), float(i))}, assign=True)  # where the first one was
+            assert layer(x).tolist() == [[4.0 * i] * 4]
+        slices = dl.arange(8, dtype=dl.float32).reshape(2, 4, 1).expand(2, 4, 4)
+        for i in (0, 1):
+            layer.load_state_dict({"weight": slices[i]}, assign=True)
+            assert layer(x).tolist() == [[4.0 * (4 * i + k) for k in range(4)]]
+
+
 def test_nothing_is_kept_after_the_end():
     w = nn.Parameter(matrix(64, 64))
     before = dl.memory_stats()["live"]

@@ -32,8 +32,8 @@ class _Casts(threading.local):
         # What held before each autocast that is open, its dtype and `enabled`. It is here because threads may share an
         # autocast: a decorated function does.
         self.before: list[tuple[Any, bool]] = []
-        # By parameter and grad mode: the parameter, which so keeps its id; memory and version then; the cast.
-        self.made: dict[tuple[int, bool], tuple[Tensor, int, int, Tensor]] = {}
+        # By parameter and grad mode: the parameter and its memory, which so keep their addresses; its state; the cast.
+        self.made: dict[tuple[int, bool], tuple[Tensor, Tensor, tuple[Any, ...], Tensor]] = {}
 
 
 _casts = _Casts()
@@ -49,10 +49,10 @@ def _lowered(x: Tensor, dtype: Any) -> Tensor:
         turned = x.ndim >= 2 and not x.is_contiguous() and x.mT.is_contiguous()
         return cast(x.mT, dtype).mT if turned else cast(x, dtype)
     key = id(x), _C.is_grad_enabled()
-    state = x._storage_ptr(), x._version
+    state = x.data_ptr(), x.strides, x._version
     kept = _casts.made.get(key)
-    if kept is None or kept[1:3] != state:
-        kept = _casts.made[key] = (x, *state, cast(x, dtype))
+    if kept is None or kept[2] != state:
+        kept = _casts.made[key] = (x, x.detach(), state, cast(x, dtype))
     return kept[3]
 
 
