@@ -374,6 +374,10 @@ def test_sequential():
     assert isinstance(net[-1], nn.Identity) and len(net[:1]) == 1 and [type(m) for m in net][0] is nn.Flatten
     net.append(nn.Flatten(0))
     assert net(dl.zeros((2, 3, 4))).shape == (24,)
+    net[-1] = nn.Linear(12, 5)
+    assert net(dl.zeros((2, 3, 4))).shape == (2, 5) and len(net) == 3
+    with pytest.raises(IndexError, match=r"\[Sequential\] index 3 is out of range for 3 modules"):
+        net[3] = nn.Identity()
     with pytest.raises(IndexError, match=r"\[Sequential\] index 3 is out of range for 3 modules"):
         net[3]
     with pytest.raises(TypeError, match=r"\[Sequential\] expected a Module, got int"):

@@ -418,3 +418,19 @@ def test_init(name, kwargs):
 @pytest.mark.parametrize("name", ["linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
 def test_gain(name):
     assert nn.init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_fused_convolution(bias):
+    ours, bn = nn.Conv2d(5, 7, 3, bias=bias).eval(), nn.BatchNorm2d(7).eval()
+    nn.init.uniform_(bn.running_var, 0.5, 2.0)
+    for t in (bn.running_mean, bn.weight, bn.bias):
+        nn.init.normal_(t)
+    theirs = load_into_torch(ours, torch.nn.Conv2d(5, 7, 3, bias=bias).eval())
+    their_bn = load_into_torch(bn, torch.nn.BatchNorm2d(7).eval())
+    fused, expected = nn.utils.fuse_conv_bn_eval(ours, bn), torch.nn.utils.fuse_conv_bn_eval(theirs, their_bn)
+    for name, value in fused.state_dict().items():
+        # Square root, quotient and products, once in another order: eight roundings.
+        np.testing.assert_allclose(
+            value.numpy(), expected.state_dict()[name].numpy(), rtol=8 * 2.0**-24, atol=4 * 2.0**-24
+        )

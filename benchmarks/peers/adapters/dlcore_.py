@@ -14,6 +14,7 @@ from benchmarks.peers.inputs import Params
 from dlcore import nn, optim
 from dlcore.models.gpt2 import GPT2, GPT2Cache, GPT2Config
 from dlcore.nn import functional
+from dlcore.nn.utils import fuse_conv_bn_eval
 
 # Parameters of a block: ours and those of inputs.gpt_parameters.
 LAYERS = {
@@ -43,6 +44,14 @@ class DLCore(TorchNames):
 
     def linear_gelu(self, layer: Any, x: Any) -> Any:
         return dlcore.linear(x, layer.weight, layer.bias, "gelu_tanh")
+
+    def vision_model(self, kind: str) -> Any:
+        """Batch norm folded into the convolution before it, as ONNX Runtime and frozen compiled models have it."""
+        model = super().vision_model(kind)
+        for module in model.modules():
+            if isinstance(module, nn.Sequential) and [type(m) for m in module] == [nn.Conv2d, nn.BatchNorm2d]:
+                module[0], module[1] = fuse_conv_bn_eval(*module).requires_grad_(False), nn.Identity()
+        return model
 
     def train_mlp(self, p: Params) -> Call:
         layers = [(nn.Parameter(self.tensor(w.T)), nn.Parameter(self.tensor(b))) for w, b in inputs.mlp_parameters()]

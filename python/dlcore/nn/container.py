@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from dlcore.nn.module import Module, _indent, _tree
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
+T = TypeVar("T")
 
 
 def _check(value: Any, where: str) -> Module:
@@ -17,7 +19,7 @@ def _check(value: Any, where: str) -> Module:
     return value
 
 
-def _at(items: list[Module], index: int, where: str) -> Module:
+def _at(items: list[T], index: int, where: str) -> T:
     if not -len(items) <= index < len(items):
         raise IndexError(f"[{where}] index {index} is out of range for {len(items)} modules")
     return items[index]
@@ -68,6 +70,9 @@ class Sequential(Module):
         if isinstance(index, slice):
             return Sequential(dict(list(self._items.items())[index]))
         return _at(list(self._items.values()), index, "Sequential")
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self._items[_at(list(self._items), index, "Sequential")] = _check(module, "Sequential")
 
 
 class ModuleList(Module):

@@ -1,4 +1,5 @@
-"""Clipping of gradients, and sequences of different lengths."""
+"""Clipping of gradients, folding of batch norm, and sequences of different lengths."""
 
 from dlcore.nn.utils import rnn as rnn
 from dlcore.nn.utils.clip_grad import *
+from dlcore.nn.utils.fusion import *
