@@ -26,8 +26,8 @@ def images(*shape):
 
 
 def check(fused, layer, bn, x):
-    """Against the two layers in float64. A sum of n terms is within n + 4 roundings of its terms' magnitudes: the products
-    and what the fold does to each of them (square root, quotient, two products)."""
+    """Against the two layers in float64. A sum of n terms is within n + 4 roundings of its terms' magnitudes: the
+    products, and what the fold does to each of them (square root, quotient, two products)."""
     layer, bn, x = copy.deepcopy(layer).double(), copy.deepcopy(bn).double(), x.double()
     truth = bn(layer(x)).detach().numpy()
     terms = layer.weight.numel() // layer.weight.shape[0] + 1
