@@ -702,3 +702,13 @@ def test_a_function_must_make_instances_of_itself():
 
     with pytest.raises(TypeError, match=r"\[apply\] a Function must make instances of itself, got int"):
         _Number.apply(dl.ones((1,)))
+
+
+def test_a_gradient_keeps_no_more_memory_than_it_has():
+    few, many = dl.ones((4,), requires_grad=True), dl.ones((1 << 20,), requires_grad=True)
+    before = dl.memory_stats()["live"]
+    joined = dl.cat([few, many])
+    (joined * joined).sum().backward()
+    del joined
+    many.grad = None
+    assert dl.memory_stats()["live"] - before < 1 << 16

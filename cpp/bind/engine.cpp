@@ -103,10 +103,11 @@ class Engine {
       dy = sum_of(py::reinterpret_borrow<py::object>(before), dy);
     } else if (!create_graph_) {
       // The gradient must be the leaf's own memory: optimisers and clipping write into it. It is where nobody else has
-      // the tensor or its storage, which is not foreign.
+      // the tensor or its storage, which is not foreign and holds nothing else: a slice would keep all of it.
       const Tensor& t = tensor_of(dy);
       const Storage& storage = *t.storage();
-      const bool alone = Py_REFCNT(dy.ptr()) == 1 && t.storage().use_count() == 1 && !storage.release_foreign;
+      const bool alone = Py_REFCNT(dy.ptr()) == 1 && t.storage().use_count() == 1 && !storage.release_foreign &&
+                         storage.bytes == t.nbytes();
       if (!alone || !t.is_contiguous()) {
         const Tensor copy = Tensor::empty(t.shape(), t.dtype());
         copy_into(t, copy);
