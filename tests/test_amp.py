@@ -130,26 +130,26 @@ def test_gradients_have_the_parameters_dtype_and_backward_its_own_mode():
 def test_a_weight_is_cast_once_until_it_changes():
     w = nn.Parameter(matrix())
     x = matrix()
-    casts = []
+    kept = []
 
-    def cast_of_w():
+    def product():
         y = x @ w
-        casts.append(y._node)
+        kept.append(y._node)  # alive, so that no block of memory is used again between the counts
         return y
 
     with dl.autocast("cpu"):
         before = dl.memory_stats()["allocations"]
-        first = cast_of_w()
+        first = product()
         middle = dl.memory_stats()["allocations"]
-        second = cast_of_w()
+        second = product()
         assert dl.memory_stats()["allocations"] - middle == middle - before - 1
         np.testing.assert_array_equal(first.numpy(), second.numpy())
         (first + second).sum().backward()
         with dl.no_grad():
             w.add_(1.0)
             assert not (x @ w).requires_grad
-        assert not np.array_equal(cast_of_w().numpy(), first.numpy())
-        third = cast_of_w()
+        assert not np.array_equal(product().numpy(), first.numpy())
+        third = product()
         assert third.requires_grad
     w.grad = None
     third.sum().backward()

@@ -1,4 +1,4 @@
-"""What the library keeps between calls: whether gradients are recorded, per thread."""
+"""Switches of whether gradients are recorded, for the calling thread."""
 
 from __future__ import annotations
 
