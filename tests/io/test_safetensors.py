@@ -1,5 +1,6 @@
 """safetensors files: every dtype there and back, lifetimes, and everything that can be wrong with a file."""
 
+import contextlib
 import errno
 import gc
 import json
@@ -216,20 +217,23 @@ def test_empty_table(tmp_path):
     assert io.load_file(tmp_path / "x") == {}
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk():
-    """No file may grow over 1000 bytes: a write that would gets an OSError, as on a full disk."""
+    """No file may grow over 1000 bytes, pytest's own output neither: a write that would gets an OSError, as on a full
+    disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_the_old_file_whole(tmp_path, small_disk):
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "x.safetensors"
     io.save_file({"a": dl.arange(3)}, path)
     before = path.read_bytes()
-    with pytest.raises(OSError) as e:
+    with pytest.raises(OSError) as e, small_disk():
         io.save_file({"a": dl.zeros((1000,))}, path)
     assert e.value.errno == errno.EFBIG
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["x.safetensors"]
