@@ -138,17 +138,15 @@ class Engine {
     }
     const py::object grads = gradients(node, now.dys);
     if (!retain_graph_) release(node);
-    const bool several = PyTuple_Check(grads.ptr());
-    PyObject* const single = grads.ptr();
-    PyObject* const* items = several ? &PyTuple_GET_ITEM(single, 0) : &single;
-    const size_t count = several ? static_cast<size_t>(PyTuple_GET_SIZE(single)) : 1;
+    PyObject* const result = grads.ptr();
+    const Results each(result);
     const size_t arguments = node->edges.size();  // those left at their defaults have no gradient to give
-    DL_CHECK(
-        count >= arguments && std::all_of(items + arguments, items + count, [](PyObject* g) { return g == Py_None; }),
-        "[backward] ", name_of(node), " gave ", count, " gradients for ", arguments, " arguments");
+    DL_CHECK(each.count >= arguments &&
+                 std::all_of(each.begin + arguments, each.begin + each.count, [](PyObject* g) { return g == Py_None; }),
+             "[backward] ", name_of(node), " gave ", each.count, " gradients for ", arguments, " arguments");
     for (size_t i = 0; i < arguments; ++i) {
-      if (!node->edges[i].target || items[i] == Py_None) continue;
-      send(node->edges[i], fitting(node, i, py::reinterpret_borrow<py::object>(items[i])));
+      if (!node->edges[i].target || each.begin[i] == Py_None) continue;
+      send(node->edges[i], fitting(node, i, py::reinterpret_borrow<py::object>(each.begin[i])));
     }
   }
 
@@ -162,9 +160,7 @@ class Engine {
       if (!backward) throw py::error_already_set();
       std::vector<PyObject*> stack{node->object().ptr()};
       for (const py::object& dy : dys) stack.push_back(dy.ptr());
-      grads =
-          py::reinterpret_steal<py::object>(PyObject_Vectorcall(backward.ptr(), stack.data(), stack.size(), nullptr));
-      if (!grads) throw py::error_already_set();
+      grads = called(backward.ptr(), stack.data(), stack.size());
     }
     if (blocked) node->object().attr("_block_second_derivative")(dys, grads);
     return grads;
@@ -184,8 +180,6 @@ class Engine {
              " of shape ", edge.shape);
     return py::handle(gradient_fitter)(g, edge.shape, edge.dtype);
   }
-
-  static std::string name_of(Node* node) { return node->object().attr("name").cast<std::string>(); }
 
   const bool retain_graph_, create_graph_;
   const std::map<Key, size_t> wanted_;  // inputs of grad(); none: accumulate into leaves

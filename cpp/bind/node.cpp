@@ -22,8 +22,6 @@ uint32_t version_of(PyObject* value) {
   return is_tensor(value) ? unwrap(value).storage()->version.load(std::memory_order_relaxed) : 0;
 }
 
-std::string name_of(Node* node) { return py::cast<std::string>(node->object().attr("name")); }
-
 PyObject* node_new(PyTypeObject* type, PyObject*, PyObject*) {
   PyObject* o = type->tp_alloc(type, 0);
   if (!o) return nullptr;
@@ -61,21 +59,6 @@ void node_dealloc(PyObject* o) {
   node->outputs.~vector();
   node->hooks.~object();
   Py_TYPE(o)->tp_free(o);
-}
-
-// Of a function's result: one tensor or a tuple of them.
-struct Results {
-  PyObject* const* begin;
-  size_t count;
-  Results(PyObject* const& result)
-      : begin(PyTuple_Check(result) ? &PyTuple_GET_ITEM(result, 0) : &result),
-        count(PyTuple_Check(result) ? static_cast<size_t>(PyTuple_GET_SIZE(result)) : 1) {}
-};
-
-py::object called(PyObject* callable, PyObject* const* args, size_t count) {
-  py::object out = py::reinterpret_steal<py::object>(PyObject_Vectorcall(callable, args, count, nullptr));
-  if (!out) throw py::error_already_set();
-  return out;
 }
 
 // cls.forward(node, *args)
@@ -249,6 +232,18 @@ PyTypeObject NodeType = [] {
   type.tp_methods = node_methods;
   return type;
 }();
+
+std::string name_of(Node* node) { return py::cast<std::string>(node->object().attr("name")); }
+
+Results::Results(PyObject* const& result)
+    : begin(PyTuple_Check(result) ? &PyTuple_GET_ITEM(result, 0) : &result),
+      count(PyTuple_Check(result) ? static_cast<size_t>(PyTuple_GET_SIZE(result)) : 1) {}
+
+py::object called(PyObject* callable, PyObject* const* args, size_t count) {
+  py::object out = py::reinterpret_steal<py::object>(PyObject_Vectorcall(callable, args, count, nullptr));
+  if (!out) throw py::error_already_set();
+  return out;
+}
 
 bool grad_enabled() { return enabled; }
 GradMode::GradMode(bool mode) : before_(enabled) { enabled = mode; }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/tensor.h"
@@ -48,6 +49,18 @@ struct Node {
 };
 
 extern PyTypeObject NodeType;
+
+std::string name_of(Node* node);  // of its function, for errors
+
+// Of a function's result: one tensor or a tuple of them. The result outlives this.
+struct Results {
+  PyObject* const* begin;
+  size_t count;
+  explicit Results(PyObject* const& result);
+};
+
+// callable(*args), or its exception.
+pybind11::object called(PyObject* callable, PyObject* const* args, size_t count);
 
 // Where a gradient for this value goes. A view of a tensor that was changed in place first gets its new history.
 Edge edge_of(PyObject* value);

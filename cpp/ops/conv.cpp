@@ -47,8 +47,6 @@ template <class Run> void by_dtype(DType t, Run run) {
   else run(float{});
 }
 
-template <class T> const T* data_or_null(const std::optional<Tensor>& t) { return t ? t->data<T>() : nullptr; }
-
 std::optional<Tensor> cast_optional(const std::optional<Tensor>& t, DType dtype) {
   return t ? std::optional<Tensor>(cast(*t, dtype)) : std::nullopt;
 }
@@ -72,13 +70,13 @@ bool is_product(const Conv2dShape& s) {
   return pointwise && s.groups == 1 && s.OH == s.H && s.OW == s.W && (s.N == 1 || s.H * s.W >= 128);
 }
 
-// y[n] = w x[n] + b, or with w transposed: x (N, K, pixels), y (N, M, pixels), element [m, k] of w at m * row + k *
-// col.
-template <class T> void product_of_images(const T* w, int64_t row, int64_t col, const T* x, const T* b, T* y, int64_t N,
-                                          int64_t M, int64_t K, int64_t pixels, T* workspace) {
+// out[n] = w in[n] + b, or with w transposed: in (N, K, pixels), out (N, M, pixels), element [m, k] of w at m * row +
+// k * col.
+template <class T> void product_of_images(const T* w, int64_t row, int64_t col, const T* in, const T* b, T* out,
+                                          int64_t N, int64_t M, int64_t K, int64_t pixels, T* workspace) {
   static const Kernel<matmul_fn<T, T>> kernel{cat("matmul/", name(dtype_of<T>())).c_str()};
   MatmulArgs<T, T> p{};
-  p.a = w, p.b = x, p.c = y;
+  p.a = w, p.b = in, p.c = out;
   p.M = M, p.N = pixels, p.K = K;
   p.a_row = row, p.a_col = col, p.b_row = pixels, p.b_col = 1, p.c_row = pixels;
   p.batch_dims = 1;
@@ -86,6 +84,28 @@ template <class T> void product_of_images(const T* w, int64_t row, int64_t col, 
   p.bias_m = b;
   p.workspace = workspace;
   kernel(p);
+}
+
+// Weights, the planes they read, a bias and what the result is made in: of one floating type that the kernels compute.
+struct Operands {
+  Tensor in, w;
+  std::optional<Tensor> b;
+  Tensor out;
+};
+
+// Both directions: the forward pass makes O channels of C, the input gradient C of O. `kernel`: where it is no product.
+template <class T, class Run>
+void convolve(const Operands& p, const Conv2dShape& s, bool forward, int64_t work, const Run& kernel) {
+  const int64_t M = forward ? s.O : s.C, K = forward ? s.C : s.O, pixels = s.H * s.W;
+  const bool product = is_product(s);
+  const Tensor workspace =
+      Tensor::empty({product ? matmul_workspace<T>(M, pixels, K, s.N) : conv2d_workspace(s)}, p.in.dtype());
+  const T *in = p.in.data<T>(), *w = p.w.data<T>(), *b = p.b ? p.b->data<T>() : nullptr;
+  T *out = p.out.data<T>(), *scratch = workspace.data<T>();
+  launch(work, [&] {
+    if (product) product_of_images(w, forward ? s.C : 1, forward ? 1 : s.C, in, b, out, s.N, M, K, pixels, scratch);
+    else kernel(in, w, b, out, scratch, &s);
+  });
 }
 
 Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const Dims& stride,
@@ -115,23 +135,13 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
                       OW,        stride[0], stride[1], padding[0], padding[2], dilation[0], dilation[1], groups};
 
   const DType dtype = compute_dtype(x.dtype());
-  const Tensor xc = cast(x, dtype), wc = cast(w, dtype);
-  const std::optional<Tensor> bc = cast_optional(b, dtype);
-  const Tensor y = Tensor::empty({s.N, O, OH, OW}, dtype);
+  const Operands p{cast(x, dtype), cast(w, dtype), cast_optional(b, dtype), Tensor::empty({s.N, O, OH, OW}, dtype)};
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_forward_fn<T>> kernel{cat("conv2d_forward/", name(dtype_of<T>())).c_str()};
-    const bool product = is_product(s);
-    const Tensor workspace =
-        Tensor::empty({product ? matmul_workspace<T>(O, s.H * s.W, C, s.N) : conv2d_workspace(s)}, dtype);
-    launch(y.numel() * (C / groups) * s.KH * s.KW, [&] {
-      if (product)
-        product_of_images(wc.data<T>(), C, int64_t{1}, xc.data<T>(), data_or_null<T>(bc), y.data<T>(), s.N, O, C,
-                          s.H * s.W, workspace.data<T>());
-      else kernel(xc.data<T>(), wc.data<T>(), data_or_null<T>(bc), y.data<T>(), workspace.data<T>(), &s);
-    });
+    convolve<T>(p, s, true, p.out.numel() * (C / groups) * s.KH * s.KW, kernel);
   });
-  return cast(y, x.dtype());
+  return cast(p.out, x.dtype());
 }
 
 // What both gradients know: dy (N, O, OH, OW), w (O, C / groups, KH, KW), the rest is given. `padding`: top and left.
@@ -161,23 +171,14 @@ Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& w, const std::optio
   check_bias(b, dy, s.C, op);
 
   const DType dtype = compute_dtype(dy.dtype());
-  const Tensor dyc = cast(dy, dtype), wc = cast(w, dtype);
-  const std::optional<Tensor> bc = cast_optional(b, dtype);
-  const Tensor dx = Tensor::empty({s.N, s.C, s.H, s.W}, dtype);
+  const Operands p{cast(dy, dtype), cast(w, dtype), cast_optional(b, dtype),
+                   Tensor::empty({s.N, s.C, s.H, s.W}, dtype)};
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_input_gradient_fn<T>> kernel{cat("conv2d_input_gradient/", name(dtype_of<T>())).c_str()};
-    const bool product = is_product(s);
-    const Tensor workspace =
-        Tensor::empty({product ? matmul_workspace<T>(s.C, s.H * s.W, s.O, s.N) : conv2d_workspace(s)}, dtype);
-    launch(dy.numel() * w.size(1) * s.KH * s.KW + dx.numel(), [&] {
-      if (product)
-        product_of_images(wc.data<T>(), int64_t{1}, s.C, dyc.data<T>(), data_or_null<T>(bc), dx.data<T>(), s.N, s.C,
-                          s.O, s.H * s.W, workspace.data<T>());
-      else kernel(dyc.data<T>(), wc.data<T>(), data_or_null<T>(bc), dx.data<T>(), workspace.data<T>(), &s);
-    });
+    convolve<T>(p, s, false, dy.numel() * w.size(1) * s.KH * s.KW + p.out.numel(), kernel);
   });
-  return cast(dx, dy.dtype());
+  return cast(p.out, dy.dtype());
 }
 
 Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& size, const Dims& stride,
