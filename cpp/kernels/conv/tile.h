@@ -7,8 +7,10 @@ namespace dl {
 namespace {
 
 // R x NV sums fill the register file up to a vector of b and a broadcast or two. Fewer rows leave room for more
-// vectors.
-#if defined(__AVX512F__) || defined(__aarch64__)
+// vectors. Sanitizers compile a few of the heights, as for products.
+#if defined(DL_FEW_TILES)
+constexpr int kConvRows = 3, kConvRowsWide = 2;
+#elif defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kConvRows = 14, kConvRowsWide = 6;  // x 2 and x 4 vectors, of 32 registers
 #elif defined(__AVX2__)
 constexpr int kConvRows = 6, kConvRowsWide = 3;  // of 16

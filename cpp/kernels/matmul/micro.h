@@ -7,8 +7,11 @@ namespace dl {
 namespace {
 
 // Rows x vectors of a tile fill the register file up to the NV vectors of B and a broadcast or two. Few rows leave
-// room for wider tiles, which read longer runs of an unpacked B.
-#if defined(__AVX512F__)
+// room for wider tiles, which read longer runs of an unpacked B. Sanitizers take minutes to compile all heights, which
+// are instances of one template: they have a few.
+#if defined(DL_FEW_TILES)
+constexpr int kTileRows = 3, kWideRows = 2;
+#elif defined(__AVX512F__)
 constexpr int kTileRows = 14, kWideRows = 6;  // 28 + 2 + 1 of 32 registers
 #elif defined(__AVX2__)
 constexpr int kTileRows = 6, kWideRows = 2;  // 12 + 2 + 1 of 16
