@@ -25,7 +25,9 @@ constexpr int64_t kTiny = 32;
 constexpr int64_t kFewRows = 8;          // up to here one side is short enough for dot products
 constexpr int64_t kBlockWork = 1 << 20;  // multiply-adds that are worth a block of their own: ~12 us on an AVX-512 core
 constexpr int64_t kBlockBytes = 3 << 17;  // and bytes, of an operand that is read for a few multiply-adds each
-constexpr int64_t kStreamCols = 768;      // so long a run of a row is worth a stream of its own
+constexpr int64_t kOwnB = 512 * 512;      // elements of B that every one of few threads packs for itself
+constexpr int kOwnThreads = 4;
+constexpr int64_t kStreamCols = 768;  // so long a run of a row is worth a stream of its own
 
 // Sums that are of another type than C are kept for a block at a time, in the second half of the scratch memory.
 template <class Out> constexpr bool kInC = sizeof(Out) == sizeof(matmul_sum_t<Out>);
@@ -60,6 +62,9 @@ DL_INLINE int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
   return ceil_div(ceil_div(n, pieces), unit) * unit;
 }
 
+// Blocks of one size that are worth about n: as many for each of two threads, and of four where there are more.
+DL_INLINE int64_t as_many_each(int64_t n) { return n > 4 ? ceil_div(n, 4) * 4 : n > 1 ? ceil_div(n, 2) * 2 : 1; }
+
 // In, Out: of the operands and of C. T = matmul_sum_t<Out>: of the sums. E: of the panels, T or pairs of In.
 template <class In, class Out, class E> Plan plan_for(const MatmulArgs<In, Out>& p, int64_t batch, bool may_share) {
   using T = matmul_sum_t<Out>;
@@ -93,10 +98,8 @@ template <class In, class Out, class E> Plan plan_for(const MatmulArgs<In, Out>&
   want = ceil_div(want, batch);  // 0 for next to no work
   if (want < 1) want = 1;
   const bool cut_rows = plan.b != Operand::packed || plan.few_cols;
-  const int64_t least_rows = 4 * kTileRows, by_rows = min_of(cut_rows ? min_of(want, 8) : 1, ceil_div(p.M, least_rows));
-  plan.row_blocks = ceil_div(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows)));
-  if (plan.row_blocks > 8)
-    plan.row_blocks = ceil_div(plan.row_blocks, 4) * 4;  // as many for each of two or four threads
+  const int64_t by_rows = min_of(cut_rows ? want : 1, max_of(1, p.M / (2 * kTileRows)));
+  plan.row_blocks = as_many_each(ceil_div(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows))));
   plan.rows = even_piece(p.M, ceil_div(p.M, plan.row_blocks), Panel<E>::row_unit);
   plan.row_blocks = ceil_div(p.M, plan.rows);
   plan.streams = !plan.few_rows && !plan.few_cols && p.b_col == 1 && p.M <= kStreamRows && p.N >= kStreamCols / 4;
@@ -121,6 +124,12 @@ template <class E> struct SharedB {
   }
 };
 
+// Elements of a packed block of A; where a thread packs B: behind it.
+template <class E> constexpr int64_t panels_room() {
+  return ceil_div(kBlockRows, Panel<E>::rows) * Panel<E>::width * kBlockDepth;
+}
+template <class E> DL_INLINE E* b_panels() { return static_cast<E*>(thread_scratch()) + panels_room<E>(); }
+
 // Rows [i0, i1) x columns [j0, j1) of C, the terms K in [k0, k1).
 template <class In, class Out, class E> void multiply_block(const MatmulArgs<In, Out>& p, const Plan& plan, int64_t i0,
                                                             int64_t i1, int64_t j0, int64_t j1, int64_t k0, int64_t k1,
@@ -130,7 +139,6 @@ template <class In, class Out, class E> void multiply_block(const MatmulArgs<In,
   constexpr int64_t a_width = Panel<E>::width;
   [[maybe_unused]] const typename Panel<E>::State state;
   E* const a_panels = static_cast<E*>(thread_scratch());
-  E* const b_panels = a_panels + ceil_div(kBlockRows, Panel<E>::rows) * a_width * kBlockDepth;
   const BlockSums<T> sums = block_sums(p, i0, j0, ceil_div(j1 - j0, L) * L);
   const int64_t rows = i1 - i0, height = Panel<E>::height(rows), panels = ceil_div(rows, height);
   const bool wide = !Panel<E>::pairs && rows <= kWideRows && plan.b != Operand::shared;
@@ -147,15 +155,16 @@ template <class In, class Out, class E> void multiply_block(const MatmulArgs<In,
       const In* b = p.b + k * p.b_row + j * p.b_col;
       const bool in_place = plan.b == Operand::in_place && (kMaskedTiles || n == vectors * L) &&
                             (sizeof(In) == sizeof(T) || vectors > kTileVectors);
-      const E* panel = b_panels;
+      const E* panel = b_panels<E>();
       if (plan.b == Operand::shared) {
         panel = shared.panel(k, j, depth, width);
       } else if (plan.b == Operand::packed && !wide) {
         const int64_t in_group = (j - j0) % kGroupCols;
-        if (in_group == 0) pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), terms, b_panels, width, width);
+        if (in_group == 0)
+          pack_panels(b, p.b_col, p.b_row, min_of(kGroupCols, j1 - j), terms, b_panels<E>(), width, width);
         panel += in_group * depth;
       } else if (!in_place) {
-        pack(b, p.b_col, p.b_row, n, terms, b_panels, width);
+        pack(b, p.b_col, p.b_row, n, terms, b_panels<E>(), width);
       }
       // While a row panel is at work it fetches what comes next: its share of the packed panel that follows this one,
       // the rows of B further down, or the next rows of A.
@@ -256,34 +265,56 @@ template <class In, class Out, class E> void multiply_tiny(const MatmulArgs<In, 
   multiply_block(p, plan, 0, p.M, 0, p.N, 0, p.K, SharedB<E>{});
 }
 
-// B is packed once, by all threads, part by part; then all threads multiply with that part.
+// Packs group t of `part`: kSharedGroup panels for `step` terms.
+constexpr int64_t kSharedGroup = 4;
+template <class In, class Out, class E>
+void pack_group(const MatmulArgs<In, Out>& p, const SharedB<E>& part, int64_t step, int64_t t) {
+  constexpr int64_t width = kPanelCols<matmul_sum_t<Out>>, group = kSharedGroup * width;
+  const int64_t steps = ceil_div(part.K, step), j = part.j0 + t / steps * group, k = part.k0 + t % steps * step;
+  const int64_t terms = min_of(step, part.k0 + part.K - k);
+  pack_panels(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(group, part.j0 + part.N - j), terms,
+              part.panel(k, j, panel_depth<E>(terms), width), width, width);
+}
+
+// Parts of B so far, and the one that this thread has in its scratch memory.
+int64_t last_part = 0;
+thread_local int64_t own_part = 0;
+
+// B is packed once for all blocks of C, part by part: by all threads, or, where it is small, by every thread for
+// itself, so that none waits for another or fetches what another one has just written.
 template <class In, class Out, class E> void multiply_shared(const MatmulArgs<In, Out>& p, const Plan& plan) {
   constexpr int64_t width = kPanelCols<matmul_sum_t<Out>>;
   const int64_t part_cols = matmul_packed_cols(p.N), part_depth = matmul_packed_depth(p.N, p.K);
   const int64_t step = even_piece(part_depth, kBlockDepth, Panel<E>::step);
   Plan local = plan;
   local.depth = step;
+  // Columns are padded to a panel, and there are more than kFewRows.
+  static_assert((panels_room<E>() + kOwnB * width / kFewRows) * sizeof(E) <= kMaxScratch / (kInC<Out> ? 1 : 2),
+                "B of one's own fits");
   for (int64_t j0 = 0; j0 < p.N; j0 += part_cols)
     for (int64_t k0 = 0; k0 < p.K; k0 += part_depth) {
       const SharedB<E> part{reinterpret_cast<E*>(p.workspace), k0, j0, min_of(part_depth, p.K - k0),
                             min_of(part_cols, p.N - j0)};
-      constexpr int64_t group = 4 * width;
-      const int64_t groups = ceil_div(part.N, group), steps = ceil_div(part.K, step);
-      parallel_for(groups * steps, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t) {
-          const int64_t j = j0 + t / steps * group, k = k0 + t % steps * step;
-          const int64_t terms = min_of(step, k0 + part.K - k);
-          pack_panels(p.b + k * p.b_row + j * p.b_col, p.b_col, p.b_row, min_of(group, j0 + part.N - j), terms,
-                      part.panel(k, j, panel_depth<E>(terms), width), width, width);
-        }
-      });
+      const int64_t groups = ceil_div(part.N, kSharedGroup * width) * ceil_div(part.K, step);
+      const bool own = p.N * p.K <= kOwnB && num_threads() <= kOwnThreads;
+      const int64_t this_part = __atomic_add_fetch(&last_part, 1, __ATOMIC_RELAXED);
+      if (!own)
+        parallel_for(groups, 1, [&](int64_t begin, int64_t end) {
+          for (int64_t t = begin; t < end; ++t) pack_group(p, part, step, t);
+        });
       const int64_t col_blocks = ceil_div(part.N, plan.cols);
       parallel_for(plan.row_blocks * col_blocks, 1, [&](int64_t begin, int64_t end) {
+        SharedB<E> b = part;
+        if (own) {
+          b.data = b_panels<E>();
+          for (int64_t t = 0; own_part != this_part && t < groups; ++t) pack_group(p, b, step, t);
+          own_part = this_part;
+        }
         for (int64_t t = begin; t < end; ++t) {
           // Blocks of the same columns follow one another: a thread keeps their part of B.
           const int64_t i0 = t % plan.row_blocks * plan.rows, j = j0 + t / plan.row_blocks * plan.cols;
           multiply_block(p, local, i0, min_of(p.M, i0 + plan.rows), j, min_of(j0 + part.N, j + plan.cols), k0,
-                         k0 + part.K, part);
+                         k0 + part.K, b);
         }
       });
     }

@@ -7,7 +7,7 @@ namespace {
 
 DL_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 DL_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
-DL_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+DL_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Elements of a panel that K terms take.
 template <class E> DL_INLINE int64_t panel_depth(int64_t K) { return K; }
