@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/plan.h"
 
 namespace dl {
 
@@ -79,11 +80,15 @@ int normalize_axis(int64_t axis, int ndim, const Dims& shape, const char* op) {
   return static_cast<int>(axis < 0 ? axis + ndim : axis);
 }
 
-Storage::Storage(size_t n) : data(allocate(n)), bytes(n) {}
+Storage::Storage(size_t n) : bytes(n) {
+  if (planning()) heap = this_threads_plan()->heap;
+  data = heap ? heap->allocate(n) : allocate(n);
+}
 Storage::Storage(void* foreign, size_t n, bool is_writable, std::function<void()> release)
     : data(foreign), bytes(n), writable(is_writable), release_foreign(std::move(release)) {}
 Storage::~Storage() {
   if (release_foreign) release_foreign();
+  else if (heap) heap->release(data, bytes);
   else release(data, bytes);
 }
 
@@ -96,7 +101,7 @@ Tensor Tensor::empty(const Dims& shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Dims& shape, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  if (t.nbytes()) std::memset(t.raw(), 0, t.nbytes());
+  if (t.nbytes() && !t.storage()->heap) std::memset(t.raw(), 0, t.nbytes());
   return t;
 }
 

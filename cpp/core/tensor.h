@@ -14,6 +14,8 @@
 
 namespace dl {
 
+class PlannedHeap;
+
 constexpr int kMaxDims = 8;
 
 // A short vector of sizes or strides that never allocates.
@@ -70,6 +72,7 @@ struct Storage {
   bool writable = true;
   std::atomic<uint32_t> version{0};
   std::function<void()> release_foreign;  // set when the bytes belong to NumPy, DLPack or a mapped file
+  std::shared_ptr<PlannedHeap> heap;      // that the bytes come from, if it is not the process's: see core/plan.h
 
   explicit Storage(size_t n);
   Storage(void* foreign, size_t n, bool is_writable, std::function<void()> release);

@@ -41,11 +41,13 @@ void update(const MaybeTensor& running, const Tensor& value, double factor, doub
   visit_floating(running->dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     T* r = running->data<T>();
-    for (int64_t c = 0; c < value.numel(); ++c, r += running->strides()[0]) {
-      if constexpr (std::is_same_v<T, bfloat16>)
-        *r = to_bfloat16(static_cast<float>((1 - momentum) * to_float(*r) + momentum * factor * v[c]));
-      else *r = static_cast<T>((1 - momentum) * *r + momentum * factor * v[c]);
-    }
+    launch(value.numel(), [&] {
+      for (int64_t c = 0; c < value.numel(); ++c, r += running->strides()[0]) {
+        if constexpr (std::is_same_v<T, bfloat16>)
+          *r = to_bfloat16(static_cast<float>((1 - momentum) * to_float(*r) + momentum * factor * v[c]));
+        else *r = static_cast<T>((1 - momentum) * *r + momentum * factor * v[c]);
+      }
+    });
   });
 }
 

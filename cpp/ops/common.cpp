@@ -9,6 +9,7 @@ void raise_if_cancelled() {
 void mark_written(const Tensor& x, const char* op) {
   DL_CHECK(x.storage()->writable, "[", op, "] the tensor is a view of read-only memory and cannot be written in place");
   x.storage()->version.fetch_add(1, std::memory_order_relaxed);
+  if (planning() && !x.storage()->heap) this_threads_plan()->written.push_back(x.storage());
 }
 
 void check_floating(const Tensor& x, const char* op) {

@@ -8,6 +8,7 @@
 
 #include "bind/py_tensor.h"
 #include "core/parallel.h"
+#include "core/plan.h"
 #include "core/tensor.h"
 #include "dispatch/kernel.h"
 
@@ -18,10 +19,12 @@ namespace py = pybind11;
 bool register_binding(void (*bind)(py::module_&));
 
 // Runs a kernel. `work` is its rough number of scalar operations: above kReleaseGilAbove (~10 µs) the GIL is
-// released meanwhile. A Ctrl-C that arrives inside becomes KeyboardInterrupt here.
+// released meanwhile. A Ctrl-C that arrives inside becomes KeyboardInterrupt here. Whatever writes tensors goes through
+// here: in a dry run (core/plan.h) it is left out.
 constexpr int64_t kReleaseGilAbove = 20000;
 void raise_if_cancelled();
 template <class Body> void launch(int64_t work, Body&& body) {
+  if (planning()) return;
   if (work > kReleaseGilAbove) {
     py::gil_scoped_release release;
     body();

@@ -53,7 +53,8 @@ Tensor cat_tensors(const Parts& xs, int64_t dim) {
     const int64_t size = x.shape()[axis];
     // Many small parts: their copies must not cost more than they move.
     if (outer == 1 && x.nbytes() <= kSmall && x.dtype() == y.dtype() && x.is_contiguous()) {
-      if (x.nbytes()) std::memcpy(static_cast<char*>(y.raw()) + static_cast<size_t>(start) * step, x.raw(), x.nbytes());
+      if (x.nbytes() && !planning())
+        std::memcpy(static_cast<char*>(y.raw()) + static_cast<size_t>(start) * step, x.raw(), x.nbytes());
     } else if (x.numel()) {
       copy_into(x, y.slice(axis, start, start + size, 1));
     }

@@ -95,12 +95,14 @@ Tensor previous(const Sequences& q, const Tensor& y, const Tensor& h0) {
       std::memcpy(static_cast<char*>(prev.raw()) + static_cast<size_t>(to_row) * row,
                   static_cast<char*>(from.raw()) + static_cast<size_t>(from_row) * row, static_cast<size_t>(n) * row);
   };
-  for (int64_t t = 0; t < s.steps; ++t) {
-    const int64_t p = s.reverse ? t + 1 : t - 1, n = s.first[t + 1] - s.first[t];
-    const int64_t before = p < 0 || p == s.steps ? 0 : std::min(n, s.first[p + 1] - s.first[p]);
-    if (before > 0) copy(y, s.first[p], s.first[t], before);
-    copy(h0, before, s.first[t] + before, n - before);
-  }
+  launch(y.numel(), [&] {
+    for (int64_t t = 0; t < s.steps; ++t) {
+      const int64_t p = s.reverse ? t + 1 : t - 1, n = s.first[t + 1] - s.first[t];
+      const int64_t before = p < 0 || p == s.steps ? 0 : std::min(n, s.first[p + 1] - s.first[p]);
+      if (before > 0) copy(y, s.first[p], s.first[t], before);
+      copy(h0, before, s.first[t] + before, n - before);
+    }
+  });
   return prev;
 }
 

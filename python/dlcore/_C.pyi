@@ -208,6 +208,9 @@ def batch_norm_backward(x: Tensor, w: Tensor | None, mean: Tensor, var: Tensor, 
 def batch_norm_forward(x: Tensor, w: Tensor | None, b: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None, momentum: float, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
     """Batch norm with the batch's statistics: the result, the mean and the variance. Running statistics are updated in place."""
 
+def begin_plan() -> None:
+    """From here on what this thread does is a dry run: kernels are not called, tensors have no memory."""
+
 def bitwise_and(a: Any, b: Any, /) -> _Tensor: ...
 
 def bitwise_and_(self: Any, b: Any) -> Any: ...
@@ -296,6 +299,9 @@ def empty(shape: int | Sequence[int], dtype: Any) -> _Tensor:
 
 def empty_cache() -> None:
     """Gives free blocks back to the system."""
+
+def end_plan() -> None:
+    """Ends this thread's dry run."""
 
 def eq(a: Any, b: Any, /) -> _Tensor: ...
 
@@ -480,6 +486,18 @@ def pad(x: Tensor, before: int | Sequence[int], after: int | Sequence[int], valu
 def permute(x: Tensor, axes: int | Sequence[int]) -> _Tensor:
     """Axes reordered; a view."""
 
+def plan_figures() -> dict[str, int]:
+    """Bytes: `live` and its `peak`, those of real tensors included, `peak_moment` in allocations so far; `growth` and `peak_growth` of what is resident."""
+
+def plan_stand_in(x: Tensor) -> _Tensor | None:
+    """Before `start_plan`: a tensor for one that the run may drop, whose memory is then free to the run. None where the memory is foreign or others share it."""
+
+def planned_bytes(x: Tensor) -> int:
+    """Bytes that a tensor's storage has in the plan's `peak`; 0 for foreign memory and for what came after the peak."""
+
+def planning() -> bool:
+    """Whether this thread is in a dry run."""
+
 def pow(a: Any, b: Any, /) -> _Tensor: ...
 
 def pow_(self: Any, b: Any) -> Any: ...
@@ -627,6 +645,9 @@ def squeeze(x: Tensor, axis: int) -> _Tensor:
 
 def stack(xs: list, dim: int) -> _Tensor:
     """Tensors of one shape joined along a new dimension."""
+
+def start_plan() -> None:
+    """The dry run counts from here on, beginning with what the process's heap holds now."""
 
 def sub(a: Any, b: Any, /) -> _Tensor: ...
 

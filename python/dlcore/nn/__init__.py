@@ -12,4 +12,5 @@ from dlcore.nn.loss import *
 from dlcore.nn.module import *
 from dlcore.nn.normalization import *
 from dlcore.nn.parameter import *
+from dlcore.nn.plan import *
 from dlcore.nn.recurrent import *

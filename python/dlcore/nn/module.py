@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dlcore import _C
 from dlcore.autograd import HookHandle
 from dlcore.nn.parameter import Parameter
+from dlcore.nn.plan import MemoryPlan, plan_memory
 from dlcore.nn.summary import Summary, summarize
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import check_device
@@ -302,6 +303,31 @@ class Module:
         """A printable table of what a call with `inputs` does, layer by layer: output shape, parameters, multiply-adds
         and bytes of activations. The call runs in evaluation mode and records nothing."""
         return summarize(self, inputs, kwargs)
+
+    def plan(self, *inputs: Any, loss: Any = None, optimizer: Any = None, **kwargs: Any) -> MemoryPlan:
+        """How much memory a step with `inputs` takes, before it is run: ``print(model.plan(x, y, optimizer=adam))``.
+
+        The step is run dry: the same Python code, but kernels are not called and tensors have no memory. It leaves no
+        trace: parameters, buffers, gradients, the optimiser and random generators are as before, also after an error.
+        Under ``no_grad()`` the step is the forward pass; else backward follows, and with an optimiser a second step.
+        What exists already (gradients, the optimiser's state, free blocks of the allocator) is taken into account.
+
+        Every number that the model computes reads as zero meanwhile. Sizes that follow from numbers, such as of
+        `nonzero` or `masked_select`, are planned for none found. Not seen are what other threads do that the model
+        starts, arrays of NumPy, and hooks and attributes of objects of extension types.
+
+        Args:
+            inputs, kwargs: of the model.
+            loss: of the model's output, gives the number that backward starts from: ``lambda logits: …``. None where
+                that number is the output, or the only single number in it.
+            optimizer: whose step is planned as well; its state is there from the second step on.
+
+        Raises:
+            ValueError: backward has no number to start from, or loss or optimizer without gradients.
+            TypeError: loss or optimizer of a wrong type.
+            RuntimeError: within another plan.
+        """
+        return plan_memory(self, inputs, kwargs, loss, optimizer)
 
     def multiply_adds(self, args: tuple[Any, ...], output: Any) -> int:
         """Multiply-adds that this module itself does in a call, its children's not counted; for `summary`."""

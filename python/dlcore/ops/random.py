@@ -107,10 +107,11 @@ class Generator:
             self._seed, self._stream = values
 
     def _next(self) -> tuple[int, int]:
-        """(seed, stream) for one call."""
+        """(seed, stream) for one call; a dry run takes none."""
         with self._lock:
             stream = self._stream
-            self._stream = (stream + 1) % _WORD
+            if not _C.planning():
+                self._stream = (stream + 1) % _WORD
             return self._seed, stream
 
     def __repr__(self) -> str:

@@ -1,0 +1,63 @@
+// Dry runs for Python: see core/plan.h and dlcore/nn/plan.py.
+#include "core/plan.h"
+
+#include <map>
+#include <stdexcept>
+#include <string>
+
+#include "core/allocator.h"
+#include "ops/common.h"
+
+namespace dl {
+namespace {
+
+PlannedHeap& this_threads_heap() {
+  if (!planning()) throw std::runtime_error("[plan] this thread makes no plan");
+  return *this_threads_plan()->heap;
+}
+
+std::map<std::string, int64_t> plan_figures() {
+  const PlannedHeap::Figures f = this_threads_heap().figures();
+  return {{"live", static_cast<int64_t>(f.live)},
+          {"peak", static_cast<int64_t>(f.peak)},
+          {"peak_moment", static_cast<int64_t>(f.peak_moment)},
+          {"growth", f.growth},
+          {"peak_growth", f.peak_growth}};
+}
+
+std::optional<Tensor> plan_stand_in(const Tensor& x) {
+  const Storage& s = *x.storage();
+  if (s.release_foreign || s.heap || s.bytes != x.nbytes()) return std::nullopt;
+  return Tensor::empty(x.shape(), x.dtype());
+}
+
+size_t planned_bytes(const Tensor& x) {
+  const Storage& s = *x.storage();
+  if (s.release_foreign || s.bytes == 0) return 0;
+  PlannedHeap& heap = this_threads_heap();
+  return s.heap.get() == &heap ? heap.size_at_peak(s.data, s.bytes) : class_of(s.bytes).size;
+}
+
+}  // namespace
+}  // namespace dl
+
+DL_BIND(plan) {
+  using namespace dl;
+  m.def(
+      "begin_plan", [] { begin_plan(std::make_shared<PlannedHeap>()); },
+      "From here on what this thread does is a dry run: kernels are not called, tensors have no memory.");
+  m.def(
+      "start_plan", [] { this_threads_heap().start(process_heap()); },
+      "The dry run counts from here on, beginning with what the process's heap holds now.");
+  m.def("end_plan", &end_plan, "Ends this thread's dry run.");
+  m.def("planning", &planning, "Whether this thread is in a dry run.");
+  m.def("plan_figures", &plan_figures,
+        "Bytes: `live` and its `peak`, those of real tensors included, `peak_moment` in allocations so far; `growth` "
+        "and `peak_growth` of what is resident.");
+  m.def("plan_stand_in", &plan_stand_in, py::arg("x"),
+        "Before `start_plan`: a tensor for one that the run may drop, whose memory is then free to the run. None where "
+        "the memory is foreign or others share it.");
+  m.def("planned_bytes", &planned_bytes, py::arg("x"),
+        "Bytes that a tensor's storage has in the plan's `peak`; 0 for foreign memory and for what came after the "
+        "peak.");
+}
