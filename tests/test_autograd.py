@@ -713,3 +713,71 @@ def test_a_gradient_keeps_no_more_memory_than_it_has(few_first):
     del joined
     many.grad = None
     assert dl.memory_stats()["live"] - before < 1 << 16
+
+
+def tied(vocabulary, width, dtype=dl.float32):
+    """A table that is looked up and multiplied with, its gradients by either way, and the tokens."""
+    table = dl.randn(vocabulary, width).to(dtype).requires_grad_()
+    tokens = dl.tensor([3, 0, 3, vocabulary - 1])
+    rows = dl.embedding(tokens, table)
+    by_lookup = dl.autograd.grad((rows * rows).sum(), table)[0]
+    x = rows.detach()
+    by_product = dl.autograd.grad((dl.linear(x, table) ** 2).sum(), table)[0]
+    return table, tokens, (by_lookup, by_product)
+
+
+def tied_loss(table, tokens):
+    rows = dl.embedding(tokens, table)
+    return (rows * rows).sum() + (dl.linear(rows.detach(), table) ** 2).sum()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (700, 512)])  # the second above a mebibyte
+@pytest.mark.parametrize("dtype", [dl.float32, dl.float64, dl.bfloat16])
+def test_a_look_up_adds_to_the_gradient_that_its_table_has(shape, dtype):
+    table, tokens, parts = tied(*shape, dtype)
+    expected = (parts[0] + parts[1]).double().numpy()
+    bound = 4 * {4: 2.0**-23, 8: 2.0**-52, 2: 2.0**-8}[dtype.itemsize]
+    size = np.abs(parts[0].double().numpy()) + np.abs(parts[1].double().numpy())
+    tied_loss(table, tokens).backward()
+    assert (np.abs(table.grad.double().numpy() - expected) <= bound * size).all()
+    (given,) = dl.autograd.grad(tied_loss(table, tokens), table)
+    assert (given == table.grad).all()
+    first = table.grad
+    before = first.numpy().copy() if dtype is not dl.bfloat16 else first.float().numpy()
+    tied_loss(table, tokens).backward()  # accumulates; the tensor that somebody may hold stays
+    after = first.numpy() if dtype is not dl.bfloat16 else first.float().numpy()
+    assert (after == before).all() and (table.grad == first + given).all()
+
+
+def test_a_gradient_that_others_hold_is_not_added_to():
+    x = dl.randn(600, 512).requires_grad_()
+    seen = []
+    y = x * 1
+    y.register_hook(lambda dy: seen.append((dy, dy.numpy().copy())))
+    z = dl.ones((600, 512))
+    (y * 2 + x * 3 + x * 4 + (y * 5)).sum().backward()
+    assert (x.grad == 14).all()
+    assert all((dy.numpy() == then).all() for dy, then in seen) and len(seen) == 1
+    # One tensor given to two arguments.
+    a, b = (dl.randn(600, 512).requires_grad_() for _ in range(2))
+    (a + b + a + b * 2 + z).backward(z)
+    assert (a.grad == 2).all() and (b.grad == 3).all() and (z == 1).all()
+
+
+def test_a_tied_table_takes_no_second_gradient():
+    table, tokens, _ = tied(700, 512)
+    loss = tied_loss(table, tokens)
+    live = dl.memory_stats()["live"]
+    dl.reset_peak_memory()
+    loss.backward()
+    assert dl.memory_stats()["peak"] - live < 1.5 * table.nbytes
+
+
+def test_the_gradient_of_a_transposed_weight_is_not_copied():
+    w = dl.randn(512, 700).requires_grad_()
+    y = dl.linear(dl.randn(4, 512), w.T)
+    live = dl.memory_stats()["live"]
+    dl.reset_peak_memory()
+    y.sum().backward()
+    assert w.grad.is_contiguous()
+    assert dl.memory_stats()["peak"] - live < 1.5 * w.nbytes

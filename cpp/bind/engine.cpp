@@ -22,8 +22,23 @@ const Tensor& tensor_of(const py::object& o) { return unwrap(o.ptr()); }
 py::object wrapped(Tensor t) { return py::reinterpret_steal<py::object>(wrap(std::move(t))); }
 PyTensor* fields(const py::object& o) { return reinterpret_cast<PyTensor*>(o.ptr()); }
 
-py::object sum_of(const py::object& a, const py::object& b) {
-  PyObject* sum = PyNumber_Add(a.ptr(), b.ptr());
+// Whether nobody else has the tensor or its storage, which is not foreign and holds nothing else.
+bool is_alone(const py::object& o) {
+  const Tensor& t = tensor_of(o);
+  const Storage& storage = *t.storage();
+  return Py_REFCNT(o.ptr()) == 1 && t.storage().use_count() == 1 && !storage.release_foreign &&
+         storage.bytes == t.nbytes();
+}
+
+// The sum of two gradients of one shape. A large one that nobody else has is added to: another would be fresh memory.
+constexpr size_t kLarge = size_t{1} << 20;
+py::object added(const py::object& a, const py::object& b, bool recorded) {
+  const auto takes = [&](const py::object& x, const py::object& y) {
+    return !recorded && tensor_of(x).nbytes() >= kLarge && is_alone(x) && tensor_of(x).dtype() == tensor_of(y).dtype();
+  };
+  PyObject* sum = takes(a, b)   ? PyNumber_InPlaceAdd(a.ptr(), b.ptr())
+                  : takes(b, a) ? PyNumber_InPlaceAdd(b.ptr(), a.ptr())
+                                : PyNumber_Add(a.ptr(), b.ptr());
   if (!sum) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(sum);
 }
@@ -64,7 +79,7 @@ class Engine {
     const auto [at, is_new] = pending_.try_emplace(node->sequence);
     if (is_new) at->second = {edge.target, std::vector<py::object>(node->outputs.size())};
     py::object& slot = at->second.dys[static_cast<size_t>(edge.index)];
-    slot = slot ? sum_of(slot, dy) : std::move(dy);
+    slot = slot ? added(slot, dy, create_graph_) : std::move(dy);
   }
 
   void run() {
@@ -87,7 +102,7 @@ class Engine {
       leaves_.push_back({leaf, std::move(dy)});
     } else {
       py::object& before = leaves_[at->second].dy;
-      before = sum_of(before, dy);
+      before = before ? added(before, dy, create_graph_) : std::move(dy);
     }
   }
 
@@ -100,15 +115,12 @@ class Engine {
     }
     PyObject* before = fields(leaf.leaf)->grad;
     if (before && before != Py_None) {
-      dy = sum_of(py::reinterpret_borrow<py::object>(before), dy);
+      dy = added(py::reinterpret_borrow<py::object>(before), dy, create_graph_);
     } else if (!create_graph_) {
-      // The gradient must be the leaf's own memory: optimisers and clipping write into it. It is where nobody else has
-      // the tensor or its storage, which is not foreign and holds nothing else: a slice would keep all of it.
+      // The gradient must be the leaf's own memory: optimisers and clipping write into it, and a slice would keep all
+      // of a larger one.
       const Tensor& t = tensor_of(dy);
-      const Storage& storage = *t.storage();
-      const bool alone = Py_REFCNT(dy.ptr()) == 1 && t.storage().use_count() == 1 && !storage.release_foreign &&
-                         storage.bytes == t.nbytes();
-      if (!alone || !t.is_contiguous()) {
+      if (!is_alone(dy) || !t.is_contiguous()) {
         const Tensor copy = Tensor::empty(t.shape(), t.dtype());
         copy_into(t, copy);
         dy = wrapped(copy);
@@ -150,6 +162,23 @@ class Engine {
     }
   }
 
+  // What a leaf has received so far, for a backward that adds to it instead of making another gradient: its class says
+  // to which argument's. None, and the leaf keeps it, where others have it too.
+  py::object taken_from_leaf(Node* node) {
+    if (create_graph_) return {};
+    for (size_t i = 0; i < node->edges.size(); ++i) {
+      const Edge& edge = node->edges[i];
+      if (!edge.target || !edge.to_leaf()) continue;
+      const auto at = leaf_places_.find(edge.target.ptr());
+      if (at == leaf_places_.end()) continue;
+      py::object& dy = leaves_[at->second].dy;
+      if (dy && is_alone(dy) && tensor_of(dy).is_contiguous() &&
+          node->object().attr("adds_to").cast<int>() == static_cast<int>(i))
+        return std::move(dy);
+    }
+    return {};
+  }
+
   py::object gradients(Node* node, const std::vector<py::object>& dys) {
     const bool blocked = create_graph_ && !node->object().attr("twice_differentiable").cast<bool>();
     py::object grads;
@@ -160,7 +189,10 @@ class Engine {
       if (!backward) throw py::error_already_set();
       std::vector<PyObject*> stack{node->object().ptr()};
       for (const py::object& dy : dys) stack.push_back(dy.ptr());
+      const py::object into = taken_from_leaf(node);
+      if (into) node->object().attr("into") = into;
       grads = called(backward.ptr(), stack.data(), stack.size());
+      if (into) node->object().attr("into") = py::none();
     }
     if (blocked) node->object().attr("_block_second_derivative")(dys, grads);
     return grads;

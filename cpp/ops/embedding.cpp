@@ -45,18 +45,27 @@ Tensor embedding_forward(const Tensor& indices, const Tensor& weight) {
   return y;
 }
 
-// dw of shape (vocabulary, dy's last size); bfloat16 adds up in float32.
-Tensor embedding_backward(const Tensor& indices, const Tensor& grad, int64_t vocabulary, int64_t padding) {
+// dw of shape (vocabulary, dy's last size), or `into` with dw added to it; bfloat16 adds up in float32.
+Tensor embedding_backward(const Tensor& indices, const Tensor& grad, int64_t vocabulary, int64_t padding,
+                          const std::optional<Tensor>& into) {
   const DType sum_dtype = grad.dtype() == DType::bfloat16 ? DType::float32 : grad.dtype();
   const Tensor index = cast(indices, DType::int64), dy = cast(grad, sum_dtype);
   const int64_t cols = dy.shape().back();
-  const Tensor dw = Tensor::empty({vocabulary, cols}, sum_dtype);
+  if (into) {
+    DL_CHECK(into->shape() == Dims({vocabulary, cols}) && into->dtype() == grad.dtype() && into->dtype() == sum_dtype &&
+                 into->is_contiguous(),
+             "[embedding_backward] expected a contiguous sum of shape ", Dims({vocabulary, cols}), " and dtype ",
+             sum_dtype, ", got ", into->shape(), " and ", into->dtype());
+    mark_written(*into, "embedding_backward");
+  }
+  const Tensor dw = into ? *into : Tensor::empty({vocabulary, cols}, sum_dtype);
   if (dw.numel() == 0) return cast(dw, grad.dtype());
   auto run = [&](auto type) {
     using T = typename decltype(type)::type;
     static const Kernel<embedding_backward_fn<T>> kernel{cat("embedding_backward/", name(dtype_of<T>())).c_str()};
-    launch(dy.numel() + dw.numel(), [&] {
-      kernel(index.data<int64_t>(), dy.data<T>(), dw.data<T>(), index.numel(), vocabulary, cols, padding);
+    launch(dy.numel() + (into ? 0 : dw.numel()), [&] {
+      kernel(index.data<int64_t>(), dy.data<T>(), dw.data<T>(), index.numel(), vocabulary, cols, padding,
+             into.has_value());
     });
   };
   if (sum_dtype == DType::float32) run(Type<float>{});
@@ -71,7 +80,8 @@ DL_BIND(embedding) {
   using namespace dl;
   m.def("embedding_forward", &embedding_forward, py::arg("indices"), py::arg("w"), "Rows of w by index.");
   m.def("embedding_backward", &embedding_backward, py::arg("indices"), py::arg("dy"), py::arg("vocabulary"),
-        py::arg("padding"), "Gradient of embedding for the table.");
+        py::arg("padding"), py::arg("into") = py::none(),
+        "Gradient of embedding for the table; added to `into` where that is given.");
   m.def(
       "checked_classes",
       [](const Tensor& indices, int64_t n) { return checked_indices(indices, n, "one_hot", "num_classes"); },

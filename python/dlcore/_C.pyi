@@ -288,8 +288,8 @@ def dropout(x: Tensor, p: float, seed: int, stream: int) -> _Tensor:
 
 def elu(x: Any, p: float, q: float = 0.0) -> _Tensor: ...
 
-def embedding_backward(indices: Tensor, dy: Tensor, vocabulary: int, padding: int) -> _Tensor:
-    """Gradient of embedding for the table."""
+def embedding_backward(indices: Tensor, dy: Tensor, vocabulary: int, padding: int, into: Tensor | None = None) -> _Tensor:
+    """Gradient of embedding for the table; added to `into` where that is given."""
 
 def embedding_forward(indices: Tensor, w: Tensor) -> _Tensor:
     """Rows of w by index."""

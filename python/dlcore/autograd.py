@@ -28,13 +28,16 @@ class Function(_C.Node):
     `ctx.saved` and as attributes. `backward` returns one gradient, or None, per argument of `forward`;
     `ctx.needs_input_grad` says which are asked for. Gradients of arguments that were broadcast or promoted may have the
     shape and dtype of the result: they are summed and cast afterwards. Where `backward` is written in differentiable
-    functions, set `twice_differentiable`; elsewhere a second derivative is refused by name.
+    functions, set `twice_differentiable`; elsewhere a second derivative is refused by name. Where the gradient of the
+    argument `adds_to` can be added in place, backward finds a sum to add it to as `ctx.into` (or None), and gives that.
 
     A call is `Subclass.apply(*args)`.
     """
 
     twice_differentiable: ClassVar[bool] = False
     gives_views: ClassVar[bool] = False
+    adds_to: ClassVar[int] = -1
+    into: Tensor | None = None
 
     @property
     def name(self) -> str:

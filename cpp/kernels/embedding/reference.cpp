@@ -12,9 +12,9 @@ void forward(const int64_t* index, const void* w, void* y, int64_t n, int64_t ro
                 static_cast<size_t>(row_bytes));
 }
 
-template <class T>
-void backward(const int64_t* index, const T* dy, T* dw, int64_t n, int64_t vocabulary, int64_t cols, int64_t padding) {
-  for (int64_t i = 0; i < vocabulary * cols; ++i) dw[i] = 0;
+template <class T> void backward(const int64_t* index, const T* dy, T* dw, int64_t n, int64_t vocabulary, int64_t cols,
+                                 int64_t padding, bool add) {
+  for (int64_t i = 0; !add && i < vocabulary * cols; ++i) dw[i] = 0;
   for (int64_t i = 0; i < n; ++i)
     if (index[i] != padding)
       for (int64_t c = 0; c < cols; ++c) dw[index[i] * cols + c] += dy[i * cols + c];

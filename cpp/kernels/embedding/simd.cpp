@@ -44,11 +44,11 @@ void clear(char* p, int64_t bytes) {
   });
 }
 
-template <class T>
-void backward(const int64_t* index, const T* dy, T* dw, int64_t n, int64_t vocabulary, int64_t cols, int64_t padding) {
+template <class T> void backward(const int64_t* index, const T* dy, T* dw, int64_t n, int64_t vocabulary, int64_t cols,
+                                 int64_t padding, bool add) {
   const int64_t strip = cols < kCols ? cols : kCols, strips = ceil_div(cols, strip);
   const int64_t words = ceil_div(vocabulary, kRanges), ranges = ceil_div(vocabulary, words);
-  clear(reinterpret_cast<char*>(dw), vocabulary * cols * static_cast<int64_t>(sizeof(T)));
+  if (!add) clear(reinterpret_cast<char*>(dw), vocabulary * cols * static_cast<int64_t>(sizeof(T)));
   parallel_for(ranges * strips, 1, [&](int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; ++u) {
       const int64_t v0 = u / strips * words, v1 = v0 + words < vocabulary ? v0 + words : vocabulary;

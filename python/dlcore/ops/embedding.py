@@ -15,6 +15,7 @@ __all__ = ["embedding", "one_hot"]
 
 class _Embedding(Function):
     twice_differentiable = True
+    adds_to = 1
 
     @staticmethod
     def forward(ctx: Any, indices: Tensor, w: Tensor, padding: int) -> Tensor:
@@ -24,7 +25,10 @@ class _Embedding(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (indices,) = ctx.saved
-        return None, _EmbeddingGradient.apply(indices, dy, ctx.vocabulary, ctx.padding), None
+        if ctx.into is not None and ctx.into.dtype is dy.dtype is not _C.bfloat16:
+            return None, _C.embedding_backward(indices, dy, ctx.vocabulary, ctx.padding, ctx.into), None
+        dw = _EmbeddingGradient.apply(indices, dy, ctx.vocabulary, ctx.padding)
+        return None, dw if ctx.into is None else ctx.into + dw, None
 
 
 class _EmbeddingGradient(Function):

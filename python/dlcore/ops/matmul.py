@@ -88,9 +88,16 @@ def _linear_gradients(ctx: Any, x: Tensor, w: Tensor, dy: Tensor) -> tuple[Tenso
     dx, dw, db = ctx.needs_input_grad[:3]
     return (
         matmul(dy, w) if dx else None,
-        matmul(transpose(_rows(dy), 0, 1), _rows(x)) if dw else None,
+        _weight_gradient(w, _rows(x), _rows(dy)) if dw else None,
         sum_to(dy, w.shape[:1]) if db else None,
     )
+
+
+def _weight_gradient(w: Tensor, x: Tensor, dy: Tensor) -> Tensor:
+    """dyᵀ x, lying as w lies: where w is a parameter transposed, the parameter's gradient is then contiguous."""
+    if w.strides[0] == 1 and w.strides[1] != 1:
+        return transpose(matmul(transpose(x, 0, 1), dy), 0, 1)
+    return matmul(transpose(dy, 0, 1), x)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -39,13 +39,15 @@ template <class T> void check_backward(const char* name) {
   using Fn = embedding_backward_fn<T>;
   for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
     for (const Shape& s : shapes())
-      for (int64_t padding : {-1, 0}) {
+      for (auto [padding, add] : {std::pair<int64_t, bool>{-1, false}, {0, false}, {-1, true}, {0, true}}) {
         GuardedBuffer<int64_t> index(s.n);
         GuardedBuffer<T> dy(s.n * s.cols, 1), dw(s.vocabulary * s.cols, 1), expected(s.vocabulary * s.cols);
         fill_index(index, s.vocabulary);
         dy.randomise(-1, 1);
-        kernel(index.data(), dy.data(), dw.data(), s.n, s.vocabulary, s.cols, padding);
-        reference(index.data(), dy.data(), expected.data(), s.n, s.vocabulary, s.cols, padding);
+        dw.randomise(-1, 1);
+        for (int64_t i = 0; i < dw.size(); ++i) expected.data()[i] = dw.data()[i];
+        kernel(index.data(), dy.data(), dw.data(), s.n, s.vocabulary, s.cols, padding, add);
+        reference(index.data(), dy.data(), expected.data(), s.n, s.vocabulary, s.cols, padding, add);
         expect_same(dw, expected);
       }
   });
