@@ -34,7 +34,8 @@ template <class T, int R, int NV> void conv_tile(int64_t K, const T* a, int64_t 
   for (int g = 0; g < kPointers; ++g) p[g] = a + 3 * g * a_row;
 #pragma GCC unroll 1
   for (int64_t k = 0; k < K; ++k) {
-    tile.step([&](int r) __attribute__((always_inline)) { return p[r / 3][(r % 3) * a_row]; }, b + at[k]);
+    tile.template step<true, false>([&](int r) __attribute__((always_inline)) { return p[r / 3] + (r % 3) * a_row; },
+                                    b + at[k]);
 #pragma GCC unroll 8
     for (int g = 0; g < kPointers; ++g) p[g] += a_col;
   }

@@ -86,7 +86,7 @@ template <class In, class Out, class E> Plan plan_for(const MatmulArgs<In, Out>&
   // Rows a multiple of 2 KiB apart share the sets of the first-level cache.
   const bool collide = p.a_row * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && p.M > 4;
   const bool a_strided = p.a_col != 1 && p.a_row != 1;
-  plan.pack_a = sizeof(In) != sizeof(T) || p.N >= 4 * cols || a_strided || collide;
+  plan.pack_a = sizeof(In) != sizeof(T) || p.N > 4 * cols || a_strided || collide;
   // Enough blocks for several threads, each with enough work of its own. Rows are cut first, where each block does not
   // have to pack B anew: that reads A once only.
   const int64_t slab = min_of(p.M, 1 << 20) * min_of(p.N, 1 << 20), most = 16;
@@ -182,8 +182,10 @@ template <class In, class Out, class E> void multiply_block(const MatmulArgs<In,
             const In* ahead = b + kRowsAhead * p.b_row;
             int64_t step = p.b_row;
             if (fetch_a) ahead = p.a + (i + height) * p.a_row + k, step = height;
-            micro_for<E, In, T>(count, vectors)(depth, a, a_row, a_col, b, p.b_row, c, sums.row, n, add, ahead,
-                                                step * static_cast<int64_t>(sizeof(In)));
+            const auto run = n == vectors * L ? micro_for<E, In, T>(count, vectors)
+                                              : micro_for<E, In, T, !kMaskedTiles>(count, vectors);
+            run(depth, a, a_row, a_col, b, p.b_row, c, sums.row, n, add, ahead,
+                step * static_cast<int64_t>(sizeof(In)));
             continue;
           }
         }

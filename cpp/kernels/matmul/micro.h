@@ -27,9 +27,9 @@ template <class E> constexpr int64_t kPanelRows =
 template <class T> constexpr int64_t kPanelCols = kTileVectors * Lanes_t<T>::size;
 
 // c[r, :] (+)= sum_k a[r, k] b[k, :] for R rows and the first n columns, (NV - 1) * lanes < n <= NV * lanes. a has any
-// strides; a row of b holds NV whole vectors, or n values with kMaskedTiles. Each step of k also fetches the line at
-// `ahead`, which moves on by ahead_step bytes: what comes after b.
-template <class A, class B, class T, int R, int NV>
+// strides; a row of b holds NV whole vectors, or, with kMaskedTiles and not `whole`, n values. Each step of k also
+// fetches the line at `ahead`, which moves on by ahead_step bytes: what comes after b.
+template <class A, class B, class T, int R, int NV, bool whole>
 void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int64_t b_row, T* c, int64_t c_row,
            int64_t n, bool accumulate, const void* ahead, int64_t ahead_step) {
   Tile<A, B, T, R, NV> tile;
@@ -45,7 +45,8 @@ void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int6
   for (int64_t k = 0; k < K; ++k) {
     __builtin_prefetch(next, 0, 2);
     next += ahead_step;
-    tile.step([&](int r) __attribute__((always_inline)) { return p[r / 3][(r % 3) * a_row]; }, b);
+    tile.template step<whole, false>([&](int r) __attribute__((always_inline)) { return p[r / 3] + (r % 3) * a_row; },
+                                     b);
 #pragma GCC unroll 8
     for (int g = 0; g < kPointers; ++g) p[g] += a_col;
     b += b_row;
@@ -78,20 +79,21 @@ template <class A, class B, class T> using MicroFn = void (*)(int64_t K, const A
                                                               const B* b, int64_t b_row, T* c, int64_t c_row, int64_t n,
                                                               bool accumulate, const void* ahead, int64_t ahead_step);
 
-template <class A, class B, class T, int NV, int... I> DL_INLINE MicroFn<A, B, T> micro_for(int64_t rows, Ints<I...>) {
-  static constexpr MicroFn<A, B, T> by_rows[] = {micro<A, B, T, I + 1, NV>...};
+template <class A, class B, class T, int NV, bool whole, int... I>
+DL_INLINE MicroFn<A, B, T> micro_for(int64_t rows, Ints<I...>) {
+  static constexpr MicroFn<A, B, T> by_rows[] = {micro<A, B, T, I + 1, NV, whole>...};
   return by_rows[rows - 1];
 }
 
 // The kernel for 1 <= rows <= kTileRows and `vectors` of 1, 2 or, with rows <= kWideRows, 3 and 4. Only wide
 // tiles read bfloat16 in place.
-template <class A, class B, class T> MicroFn<A, B, T> micro_for(int64_t rows, int vectors) {
+template <class A, class B, class T, bool whole = true> MicroFn<A, B, T> micro_for(int64_t rows, int vectors) {
   if constexpr (sizeof(B) == sizeof(T)) {
-    if (vectors == 1) return micro_for<A, B, T, 1>(rows, MakeInts<kTileRows>::type{});
-    if (vectors == 2) return micro_for<A, B, T, 2>(rows, MakeInts<kTileRows>::type{});
+    if (vectors == 1) return micro_for<A, B, T, 1, whole>(rows, MakeInts<kTileRows>::type{});
+    if (vectors == 2) return micro_for<A, B, T, 2, whole>(rows, MakeInts<kTileRows>::type{});
   }
-  return vectors == 3 ? micro_for<A, B, T, 3>(rows, MakeInts<kWideRows>::type{})
-                      : micro_for<A, B, T, kWideVectors>(rows, MakeInts<kWideRows>::type{});
+  return vectors == 3 ? micro_for<A, B, T, 3, whole>(rows, MakeInts<kWideRows>::type{})
+                      : micro_for<A, B, T, kWideVectors, whole>(rows, MakeInts<kWideRows>::type{});
 }
 
 template <class E, class T> using PackedMicroFn = void (*)(int64_t K, const E* a, const E* b, T* c, int64_t c_row,

@@ -5,12 +5,37 @@
 namespace dl {
 namespace {
 
-// Predicated loads and stores cost nothing extra: a ragged edge of B is read in place too.
+// Predicated stores cost nothing extra, and a ragged edge of B can be read in place too.
 #if defined(__AVX512F__)
 constexpr bool kMaskedTiles = true;
 #else
 constexpr bool kMaskedTiles = false;
 #endif
+
+// sum += a * b, or *a * b. With AVX-512 to read *a is part of the multiply-add, where a broadcast is an instruction of
+// its own, and the sum stays in its register: on a core that runs a second thread (SMT) the number of instructions is
+// what limits a tile.
+template <class A, class B, class V> DL_INLINE void add_product(V& sum, A a, B b) { sum = fma(a, b, sum); }
+template <class A, class B, class V> DL_INLINE void add_product(V& sum, const A* a, B b) {
+  sum = fma(broadcast(*a), b, sum);
+}
+#if defined(__AVX512F__)
+DL_INLINE void add_product(Vec& sum, Vec a, Vec b) { asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v)); }
+DL_INLINE void add_product(VecD& sum, VecD a, VecD b) {
+  asm("vfmadd231pd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+}
+DL_INLINE void add_product(Vec& sum, const float* a, Vec b) {
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "m"(*a));
+}
+DL_INLINE void add_product(VecD& sum, const double* a, VecD b) {
+  asm("vfmadd231pd %2%{1to8%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "m"(*a));
+}
+#endif
+
+// Rows that read *a so: every vector does it anew, and the load ports must keep up.
+constexpr bool reads_anew(int row, int vectors) {
+  return vectors == 1 || (vectors == 2 && row % 3 != 0) || (vectors == 3 && row % 4 == 3);
+}
 
 // The sums of a tile while they are made, step by step of K.
 template <class A, class B, class T, int R, int NV> struct Tile {
@@ -26,17 +51,23 @@ template <class A, class B, class T, int R, int NV> struct Tile {
       for (int j = 0; j < NV; ++j) acc[r][j] = broadcast(T{0});
   }
 
-  // at(r): a[r, k]; b: row k.
-  template <class At> DL_INLINE void step(const At& at, const B* b) {
+  // at(r): where a[r, k] is; b: row k. `whole`: all of the last vector may be read. `near`: the places are
+  // constants away from a register, which costs a multiply-add that reads them nothing.
+  template <bool whole, bool near, class At> DL_INLINE void step(const At& at, const B* b) {
     decltype(load(b)) bk[NV];
 #pragma GCC unroll 8
     for (int j = 0; j < NV - 1; ++j) bk[j] = load(b + j * V::size);
-    bk[NV - 1] = kMaskedTiles ? load(b + kLast, last) : load(b + kLast);
+    bk[NV - 1] = whole ? load(b + kLast) : load(b + kLast, last);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const auto ark = broadcast(at(r));
+      if (near && reads_anew(r, NV)) {
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) acc[r][j] = fma(ark, bk[j], acc[r][j]);
+        for (int j = 0; j < NV; ++j) add_product(acc[r][j], at(r), bk[j]);
+      } else {
+        const auto ark = broadcast(*at(r));
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) add_product(acc[r][j], ark, bk[j]);
+      }
     }
   }
 
@@ -81,9 +112,9 @@ template <class A, class B, class T, int R, int NV> struct Tile {
 };
 
 // c (+)= the product of a panel of A, where term k of row r is a[k * AW + r], and of the rows of B that `b` gives, one
-// after the other. Constant strides leave next to nothing to do between the multiply-adds. `a` and what `b` reads from
-// are hidden from the compiler at every step: it would move the loads of later steps up, for which there are no
-// registers.
+// after the other, in whole vectors. Constant strides leave next to nothing to do between the multiply-adds. `a` and
+// what `b` reads from are hidden from the compiler at every step: it would move the loads of later steps up, for which
+// there are no registers.
 template <class E, class T, int R, int NV, int AW, class Rows>
 DL_INLINE void packed_tile(int64_t K, const E* a, Rows b, T* c, int64_t c_row, int64_t n, bool accumulate) {
   Tile<E, E, T, R, NV> tile;
@@ -92,7 +123,7 @@ DL_INLINE void packed_tile(int64_t K, const E* a, Rows b, T* c, int64_t c_row, i
   const auto step = [&](int u) __attribute__((always_inline)) {
     asm("" : "+r"(a));
     const E* const row = b.row(u);
-    tile.step([&](int r) __attribute__((always_inline)) { return a[u * AW + r]; }, row);
+    tile.template step<true, true>([&](int r) __attribute__((always_inline)) { return a + (u * AW + r); }, row);
   };
   const auto fours = [&](int64_t count, auto between) __attribute__((always_inline)) {
 #pragma GCC unroll 1
