@@ -21,6 +21,7 @@ constexpr int kTileRows = 12, kWideRows = 5;  // 24 + 2 + 1 of 32
 constexpr int kTileRows = 4, kWideRows = 1;  // 8 + 2 + 2 of 16: no fused multiply-add, so a product needs a register
 #endif
 constexpr int kTileVectors = 2, kWideVectors = 4;
+constexpr int kWaitsForB = 9;  // a tile of so few rows fetches whole rows of B ahead
 // Elements from one term to the next in a panel of A, which is padded to whole vectors, and of B.
 template <class E> constexpr int64_t kPanelRows =
     (kTileRows + Lanes_t<E>::size - 1) / Lanes_t<E>::size * Lanes_t<E>::size;
@@ -44,6 +45,8 @@ void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int6
 #pragma GCC unroll 1
   for (int64_t k = 0; k < K; ++k) {
     __builtin_prefetch(next, 0, 2);
+#pragma GCC unroll 8
+    for (int j = 1; j < (R <= kWaitsForB ? NV : 1); ++j) __builtin_prefetch(next + j * 64, 0, 2);
     next += ahead_step;
     tile.template step<whole, false>([&](int r) __attribute__((always_inline)) { return p[r / 3] + (r % 3) * a_row; },
                                      b);
