@@ -156,7 +156,6 @@ template <class T> void pack_weights(const Gather<T>& job) {
 
 // The pixels of all images, counted through, in chunks of at most kBlockPixels. A chunk lies within a row of the grid
 // where rows are long, within an image where images are large, and spans images where they are small.
-constexpr int64_t kBlockPixels = 256;
 
 struct Chunks {
   int64_t unit, pixels, per_unit, count;

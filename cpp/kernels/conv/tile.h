@@ -6,6 +6,8 @@
 namespace dl {
 namespace {
 
+constexpr int64_t kBlockPixels = 256;  // at most, of a chunk: see chunks_of
+
 // R x NV sums fill the register file up to a vector of b and a broadcast or two. Fewer rows leave room for more
 // vectors. Sanitizers compile a few of the heights, as for products.
 #if defined(DL_FEW_TILES)
@@ -69,7 +71,37 @@ template <class T> struct ShiftedRows {
 // The same for a panel of weights: a[k * R + r].
 template <class T, int R, int NV> void packed_conv_tile(int64_t K, const T* a, const T* b, const int32_t* at, T* c,
                                                         int64_t c_row, int64_t n, bool accumulate) {
-  packed_tile<T, T, R, NV, R>(K, a, ShiftedRows<T>{b, at}, c, c_row, n, accumulate);
+  packed_tile<T, T, R, NV, 1, R>(K, a, ShiftedRows<T>{b, at}, c, c_row, n, accumulate);
+}
+
+// The same for rows of a that are kBlockPixels apart, and a packed panel of b.
+template <class T> struct PackedRows {
+  static constexpr int width = kConvVectors * Lanes_t<T>::size;
+  const T* b;
+  DL_INLINE const T* row(int u) {
+    asm("" : "+r"(b));  // see packed_tile
+    return b + u * width;
+  }
+  DL_INLINE void advance(int n) { b += n * width; }
+};
+
+template <class T, int R, int NV>
+void pixels_tile(int64_t K, const T* a, const T* b, T* c, int64_t c_row, int64_t n, bool accumulate) {
+  packed_tile<T, T, R, NV, int{kBlockPixels}, 1>(K, a, PackedRows<T>{b}, c, c_row, n, accumulate);
+}
+
+template <class T>
+using PixelsTileFn = void (*)(int64_t K, const T* a, const T* b, T* c, int64_t c_row, int64_t n, bool accumulate);
+
+template <class T, int NV, int... I> DL_INLINE PixelsTileFn<T> pixels_tile_for(int64_t rows, Ints<I...>) {
+  static constexpr PixelsTileFn<T> by_rows[] = {pixels_tile<T, I + 1, NV>...};
+  return by_rows[rows - 1];
+}
+
+// 1 <= rows <= kConvRows; 1 or 2 vectors.
+template <class T> PixelsTileFn<T> pixels_tile_for(int64_t rows, int vectors) {
+  return vectors == 1 ? pixels_tile_for<T, 1>(rows, MakeInts<kConvRows>::type{})
+                      : pixels_tile_for<T, kConvVectors>(rows, MakeInts<kConvRows>::type{});
 }
 
 template <class T> using PackedConvTileFn = void (*)(int64_t K, const T* a, const T* b, const int32_t* at, T* c,

@@ -43,7 +43,7 @@ void store_transposed(const T* sums, int64_t sums_row, int64_t rows, int64_t col
 // Terms [k0, k1) x channels [m0, m1) of dw, summed over chunks [s0, s1) of pixels.
 template <class T> void weight_block(const Gather<T>& job, const Chunks& chunks, Unfolder<T>& unfolder, const T* dy,
                                      T* dw, T* scratch, int64_t g, int64_t k0, int64_t k1, int64_t m0, int64_t m1,
-                                     int64_t s0, int64_t s1, const int32_t* at) {
+                                     int64_t s0, int64_t s1) {
   constexpr int L = Lanes_t<T>::size;
   constexpr int64_t width = kConvVectors * L, sums_row = kWeightCols;
   const int64_t K = job.depth(), rows = k1 - k0;
@@ -61,8 +61,8 @@ template <class T> void weight_block(const Gather<T>& job, const Chunks& chunks,
       const T* panel = transposed + (m - m0) * kBlockPixels;
       for (int64_t q = 0; q < row_panels(rows); ++q) {
         const int64_t r = panel_row(q, rows), R = panel_row(q + 1, rows) - r;
-        conv_tile_for<T>(R, vectors)(count, unfolded + r * kBlockPixels, kBlockPixels, 1, panel, at,
-                                     sums + r * sums_row + (m - m0), sums_row, int64_t{vectors} * L, true);
+        pixels_tile_for<T>(R, vectors)(count, unfolded + r * kBlockPixels, panel, sums + r * sums_row + (m - m0),
+                                       sums_row, int64_t{vectors} * L, true);
       }
     }
   }
@@ -81,15 +81,13 @@ template <class T> void weight_gemm(const Gather<T>& job, const T* dy, T* dw, T*
     T* const scratch = static_cast<T*>(thread_scratch());
     Unfolder<T> unfolder(job, kWeightRows,
                          scratch + kWeightRows * (kWeightCols + kBlockPixels) + kBlockPixels * kWeightCols);
-    int32_t at[kBlockPixels];
-    for (int64_t k = 0; k < kBlockPixels; ++k) at[k] = static_cast<int32_t>(k * kConvVectors * Lanes_t<T>::size);
     for (int64_t t = begin; t < end; ++t) {
       const int64_t split = t / (job.G * blocks), g = t / blocks % job.G;
       const int64_t rb = t / col_blocks % row_blocks, cb = t % col_blocks;
       T* to = splits > 1 ? workspace + split * job.G * job.M * K : dw;
       weight_block(job, chunks, unfolder, dy, to, scratch, g, rb * K / row_blocks, (rb + 1) * K / row_blocks,
                    cb * job.M / col_blocks, (cb + 1) * job.M / col_blocks, split * chunks.count / splits,
-                   (split + 1) * chunks.count / splits, at);
+                   (split + 1) * chunks.count / splits);
     }
   });
   if (splits > 1) add_parts(workspace, splits, job.G * job.M * K, dw);

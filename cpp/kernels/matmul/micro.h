@@ -75,7 +75,7 @@ template <class E, class T, int R, int NV> void packed_micro(int64_t K, const E*
                                                              int64_t n, bool accumulate, const void* ahead,
                                                              int64_t ahead_step) {
   const PanelRows<E, int{kPanelCols<T>}> rows{b, static_cast<const char*>(ahead), ahead_step};
-  packed_tile<E, T, R, NV, int{kPanelRows<E>}>(K, a, rows, c, c_row, n, accumulate);
+  packed_tile<E, T, R, NV, 1, int{kPanelRows<E>}>(K, a, rows, c, c_row, n, accumulate);
 }
 
 template <class A, class B, class T> using MicroFn = void (*)(int64_t K, const A* a, int64_t a_row, int64_t a_col,

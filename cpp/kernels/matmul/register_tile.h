@@ -111,38 +111,38 @@ template <class A, class B, class T, int R, int NV> struct Tile {
   }
 };
 
-// c (+)= the product of a panel of A, where term k of row r is a[k * AW + r], and of the rows of B that `b` gives, one
-// after the other, in whole vectors. Constant strides leave next to nothing to do between the multiply-adds. `a` and
-// what `b` reads from are hidden from the compiler at every step: it would move the loads of later steps up, for which
-// there are no registers.
-template <class E, class T, int R, int NV, int AW, class Rows>
+// c (+)= the product of a part of A, where term k of row r is a[r * row + k * col], and of the rows of B that `b`
+// gives, one after the other, in whole vectors. Constant strides leave next to nothing to do between the multiply-adds.
+// `a` and what `b` reads from are hidden from the compiler at every step: it would move the loads of later steps up,
+// for which there are no registers.
+template <class E, class T, int R, int NV, int row, int col, class Rows>
 DL_INLINE void packed_tile(int64_t K, const E* a, Rows b, T* c, int64_t c_row, int64_t n, bool accumulate) {
   Tile<E, E, T, R, NV> tile;
   tile.last = n - tile.kLast;
   tile.clear();
   const auto step = [&](int u) __attribute__((always_inline)) {
     asm("" : "+r"(a));
-    const E* const row = b.row(u);
-    tile.template step<true, true>([&](int r) __attribute__((always_inline)) { return a + (u * AW + r); }, row);
+    const E* const bk = b.row(u);
+    tile.template step<true, true>([&](int r) __attribute__((always_inline)) { return a + (r * row + u * col); }, bk);
   };
   const auto fours = [&](int64_t count, auto between) __attribute__((always_inline)) {
 #pragma GCC unroll 1
     for (; count > 0; --count) {
       step(0), between(), step(1), step(2), between(), step(3);
-      a += 4 * AW, b.advance(4);
+      a += 4 * col, b.advance(4);
     }
   };
   // The first steps also fetch what C needs, a row for every two of them.
-  const T* row = c;
+  const T* next = c;
   const int64_t all = K / 4, first = all < (R + 1) / 2 ? all : (R + 1) / 2;
   fours(first, [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) __builtin_prefetch(row + j * Lanes_t<T>::size, 1);
-    row += c_row;
+    for (int j = 0; j < NV; ++j) __builtin_prefetch(next + j * Lanes_t<T>::size, 1);
+    next += c_row;
   });
   fours(all - first, []() __attribute__((always_inline)) {});
 #pragma GCC unroll 1
-  for (int64_t k = 0; k < K % 4; ++k, a += AW, b.advance(1)) step(0);
+  for (int64_t k = 0; k < K % 4; ++k, a += col, b.advance(1)) step(0);
   tile.finish(c, c_row, n, accumulate);
 }
 
