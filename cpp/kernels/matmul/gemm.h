@@ -98,7 +98,8 @@ template <class In, class Out, class E> Plan plan_for(const MatmulArgs<In, Out>&
   want = ceil_div(want, batch);  // 0 for next to no work
   if (want < 1) want = 1;
   const bool cut_rows = plan.b != Operand::packed || plan.few_cols;
-  const int64_t by_rows = min_of(cut_rows ? want : 1, max_of(1, p.M / (2 * kTileRows)));
+  const int64_t least_rows = (Panel<E>::pairs ? 4 : 2) * Panel<E>::rows;  // products of pairs are faster than memory
+  const int64_t by_rows = min_of(cut_rows ? want : 1, max_of(1, p.M / least_rows));
   plan.row_blocks = as_many_each(ceil_div(p.M, min_of(kBlockRows, ceil_div(p.M, by_rows))));
   plan.rows = even_piece(p.M, ceil_div(p.M, plan.row_blocks), Panel<E>::row_unit);
   plan.row_blocks = ceil_div(p.M, plan.rows);
