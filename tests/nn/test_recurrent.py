@@ -218,3 +218,22 @@ ERRORS = [
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call(nn.LSTM(SIZE, H), dl.zeros((T, B, SIZE)))
+
+
+def test_a_batch_too_large_to_be_packed():
+    """The state of 2,000 sequences and 4 x 460 gates does not fit into a thread's scratch memory, half of it does."""
+    dl.manual_seed(0)
+    layer = nn.LSTM(3, 460)
+    x, h, c = dl.randn((2, 2000, 3)), dl.randn((1, 2000, 460)), dl.randn((1, 2000, 460))
+    dy = dl.randn((2, 2000, 460))
+
+    def run(part):
+        state = h[:, part].detach().clone().requires_grad_()
+        y, _ = layer(x[:, part], (state, c[:, part]))
+        y.backward(dy[:, part])
+        return y.numpy(), state.grad.numpy()
+
+    whole = run(slice(None))
+    halves = zip(run(slice(0, 1000)), run(slice(1000, 2000)), strict=True)
+    for got, parts in zip(whole, halves, strict=True):
+        np.testing.assert_array_equal(got, np.concatenate(parts, axis=1))

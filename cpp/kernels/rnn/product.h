@@ -58,22 +58,41 @@ struct Ahead {
 };
 
 // How many tiles multiply() works on.
-DL_INLINE int64_t tiles_of(int64_t rows, int64_t K) { return ceil_div(rows, kTileRows) * ceil_div(K, kDepth); }
+DL_INLINE int64_t tiles_of_rows(int64_t rows) { return ceil_div(rows, kTileRows); }
+DL_INLINE int64_t tiles_of(int64_t rows, int64_t K) { return tiles_of_rows(rows) * ceil_div(K, kDepth); }
 
-// c (rows, n) (+)= a (rows, K) times a panel of n <= kGroup columns.
-void multiply(int64_t rows, int64_t K, const float* a, int64_t a_row, const float* panel, float* c, int64_t c_row,
-              int64_t n, bool accumulate, Ahead& ahead) {
-  if (rows == 0) return;
-  const int64_t tiles = ceil_div(rows, kTileRows), height = ceil_div(rows, tiles);
-  const int vectors = static_cast<int>(ceil_div(n, Vec::size));
-  for (int64_t k = 0; k < K; k += kDepth) {
-    const int64_t depth = min_of(kDepth, K - k), share = ceil_div(kGroup, tiles);
-    for (int64_t i = 0; i < rows; i += height) {
+// The state that every product of a step reads: in panels in this thread's scratch memory, where it fits.
+struct StateRows {
+  const float* data;
+  int64_t row, rows, K, height;
+  bool packed;
+
+  StateRows(const float* x, int64_t x_row, int64_t count, int64_t terms) : data(x), row(x_row), rows(count), K(terms) {
+    const int64_t tiles = tiles_of_rows(rows);
+    height = tiles > 0 ? ceil_div(rows, tiles) : 0;
+    packed = tiles * K <= static_cast<int64_t>(kMaxScratch / sizeof(float)) / kPanelRows<float>;
+    if (!packed) return;
+    float* const panels = static_cast<float*>(thread_scratch());
+    pack_panels(x, row, 1, rows, K, panels, height, kPanelRows<float>);
+    data = panels;
+  }
+};
+
+// c (rows, n) (+)= the state times a panel of n <= kGroup columns.
+void multiply(const StateRows& a, const float* panel, float* c, int64_t c_row, int64_t n, bool accumulate,
+              Ahead& ahead) {
+  if (a.rows == 0) return;
+  const int64_t tiles = tiles_of_rows(a.rows), share = ceil_div(kGroup, tiles);
+  for (int64_t k = 0; k < a.K; k += kDepth) {
+    const int64_t depth = min_of(kDepth, a.K - k);
+    for (int64_t q = 0; q < tiles; ++q) {
       ahead.fetch();
-      const float* next = panel + (k + depth) * kGroup + i / height * share * depth;
-      micro_for<float, float, float>(min_of(height, rows - i), vectors)(
-          depth, a + i * a_row + k, a_row, 1, panel + k * kGroup, kGroup, c + i * c_row, c_row, n, accumulate || k > 0,
-          next, share * static_cast<int64_t>(sizeof(float)));
+      const int64_t i = q * a.height, count = min_of(a.height, a.rows - i);
+      const float* const from = a.packed ? a.data + (q * a.K + k) * kPanelRows<float> : a.data + i * a.row + k;
+      const float* const next = panel + (k + depth) * kGroup + q * share * depth;
+      Panel<float>::multiply(count, n, depth, from, a.packed ? 1 : a.row, a.packed ? kPanelRows<float> : 1,
+                             panel + k * kGroup, kGroup, c + i * c_row, c_row, accumulate || k > 0, next,
+                             share * static_cast<int64_t>(sizeof(float)));
     }
   }
 }

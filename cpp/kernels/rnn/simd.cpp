@@ -27,7 +27,7 @@ struct Handed {
 int64_t grain_of(int64_t work_a_group) { return 1 + kStepWork / (work_a_group + 1); }
 
 template <RnnCell cell> void forward_group(const RnnShape& s, const RnnForward<float>& a, const Handed& h, int64_t step,
-                                           int64_t u, const float* panels) {
+                                           const StateRows& state, int64_t u, const float* panels) {
   constexpr bool lstm = cell == RnnCell::lstm, gru = cell == RnnCell::gru;
   constexpr int64_t G = rnn_gates(cell);
   const int64_t H = s.H, units = min_of(kGroup, H - u);
@@ -41,7 +41,7 @@ template <RnnCell cell> void forward_group(const RnnShape& s, const RnnForward<f
   for (int64_t g = 0; g < G; ++g) {
     const bool apart = gru && g == 2;  // h w_n^T is not added to the input's part before r has scaled it
     float* c = apart ? a.saved + now.row * H + u : gates + g * H;
-    multiply(now.rows, H, from, h.row, panels + g * H * kGroup, c, apart ? H : G * H, units, !apart, ahead);
+    multiply(state, panels + g * H * kGroup, c, apart ? H : G * H, units, !apart, ahead);
   }
   for (int64_t b = 0; b < now.rows; ++b) {
     const int64_t row = now.row + b;
@@ -72,8 +72,9 @@ template <RnnCell cell> void forward(const RnnShape& s, const RnnForward<float>&
   }
   const int64_t steps = a.range.end - from, grain = grain_of(s.B * G * H * kGroup);
   parallel_steps(steps, groups_of(H), grain, [&](int64_t step, int64_t begin, int64_t end) {
+    const StateRows state(h.of(from + step), h.row, now_at(s, from + step, false).rows, H);
     for (int64_t g = begin; g < end; ++g)
-      forward_group<cell>(s, a, h, from + step, g * kGroup, panels + g * G * H * kGroup);
+      forward_group<cell>(s, a, h, from + step, state, g * kGroup, panels + g * G * H * kGroup);
   });
   if (a.range.end < s.steps) return;
   // The last row of each sequence: in step 0, or in the last step that still has it.
@@ -126,11 +127,11 @@ void backward_cells(const RnnShape& s, const RnnBackward<float>& a, const Handed
 }
 
 // The gradient that the step before sends to the h of some units.
-template <RnnCell cell> void backward_product(const RnnShape& s, const RnnBackward<float>& a, const Handed& d,
-                                              int64_t step, int64_t u, const float* panel) {
+template <RnnCell cell> void backward_product(const RnnShape& s, const RnnBackward<float>& a, int64_t step,
+                                              const StateRows& state, int64_t u, const float* panel) {
   constexpr int64_t G = rnn_gates(cell), D = rnn_dgates(cell);
   constexpr bool lstm = cell == RnnCell::lstm, gru = cell == RnnCell::gru;
-  const int64_t H = s.H, K = G * H, rows = now_at(s, step - 1, true).rows;
+  const int64_t H = s.H, K = G * H;
   Ahead ahead{};
   if (step < a.range.end) {
     const Now now = now_at(s, step, true);
@@ -142,8 +143,8 @@ template <RnnCell cell> void backward_product(const RnnShape& s, const RnnBackwa
     if (lstm) ahead.add(c_before(s, a, now.t, 0) + u, H);
     if (gru) ahead.add(a.saved + now.row * H + u, H), ahead.add(a.prev + now.row * H + u, H);
   }
-  ahead.calls = tiles_of(rows, K);
-  multiply(rows, K, d.of(step - 1), d.row, panel, a.dh + u, H, min_of(kGroup, H - u), cell == RnnCell::gru, ahead);
+  ahead.calls = tiles_of(state.rows, K);
+  multiply(state, panel, a.dh + u, H, min_of(kGroup, H - u), cell == RnnCell::gru, ahead);
 }
 
 template <RnnCell cell> void backward(const RnnShape& s, const RnnBackward<float>& a) {
@@ -156,9 +157,10 @@ template <RnnCell cell> void backward(const RnnShape& s, const RnnBackward<float
   const int64_t steps = a.range.end - from + (a.range.end == s.steps), grain = grain_of(s.B * K * kGroup);
   parallel_steps(steps, groups_of(H), grain, [&](int64_t i, int64_t begin, int64_t end) {
     const int64_t step = from + i;
+    const StateRows state(step > 0 ? d.of(step - 1) : nullptr, d.row, step > 0 ? now_at(s, step - 1, true).rows : 0, K);
     for (int64_t g = begin; g < end; ++g) {
       const int64_t u = g * kGroup;
-      if (step > 0) backward_product<cell>(s, a, d, step, u, panels + g * K * kGroup);
+      if (step > 0) backward_product<cell>(s, a, step, state, u, panels + g * K * kGroup);
       if (step < s.steps) backward_cells<cell>(s, a, d, step, u);
     }
   });
