@@ -81,14 +81,14 @@ template <class Entry> struct Launch {
 
 void adam_step(const char* op, const Tensors& w, const Tensors& dw, const Tensors& m, const Tensors& v,
                const Tensors& v_max, const std::vector<int64_t>& steps, double lr, double beta1, double beta2,
-               double eps, double weight_decay, bool decoupled, bool maximize) {
+               double eps, double weight_decay, bool decoupled, double scale) {
   check_lists(w, dw.size(), "gradients", op);
   check_lists(w, m.size(), "exp_avg", op);
   check_lists(w, v.size(), "exp_avg_sq", op);
   check_lists(w, steps.size(), "steps", op);
   if (!v_max.empty()) check_lists(w, v_max.size(), "max_exp_avg_sq", op);
   const AdamOptions options{
-      decoupled ? 1 - lr * weight_decay : 1, decoupled ? 0 : weight_decay, beta1, beta2, eps, maximize};
+      decoupled ? 1 - lr * weight_decay : 1, decoupled ? 0 : weight_decay, beta1, beta2, eps, scale};
   for_each_dtype(w, op, [&](auto type) {
     using T = typename decltype(type)::type;
     using M = Moment<T>;
@@ -112,14 +112,14 @@ void adam_step(const char* op, const Tensors& w, const Tensors& dw, const Tensor
 
 // `m` is empty without momentum; `first` tells which of its buffers hold nothing yet.
 void sgd_step(const Tensors& w, const Tensors& dw, const Tensors& m, const std::vector<bool>& first, double lr,
-              double momentum, double dampening, double weight_decay, bool nesterov, bool maximize) {
+              double momentum, double dampening, double weight_decay, bool nesterov, double scale) {
   constexpr const char* op = "SGD";
   check_lists(w, dw.size(), "gradients", op);
   if (!m.empty()) {
     check_lists(w, m.size(), "momentum buffers", op);
     check_lists(w, first.size(), "first", op);
   }
-  const SgdOptions options{lr, momentum, dampening, weight_decay, nesterov, maximize};
+  const SgdOptions options{lr, momentum, dampening, weight_decay, nesterov, scale};
   for_each_dtype(w, op, [&](auto type) {
     using T = typename decltype(type)::type;
     Launch<SgdTensor<T>> l;
@@ -172,11 +172,11 @@ DL_BIND(optim) {
   using namespace dl;
   m.def("adam_step", &adam_step, py::arg("op"), py::arg("params"), py::arg("grads"), py::arg("exp_avgs"),
         py::arg("exp_avg_sqs"), py::arg("max_exp_avg_sqs"), py::arg("steps"), py::arg("lr"), py::arg("beta1"),
-        py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"),
-        "One step of Adam or AdamW over many parameters, in place.");
+        py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("scale"),
+        "One step of Adam or AdamW over many parameters, in place, with the gradients times `scale`.");
   m.def("sgd_step", &sgd_step, py::arg("params"), py::arg("grads"), py::arg("buffers"), py::arg("first"), py::arg("lr"),
-        py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"),
-        "One step of SGD over many parameters, in place.");
+        py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("scale"),
+        "One step of SGD over many parameters, in place, with the gradients times `scale`.");
   m.def("global_norm", &global_norm, py::arg("tensors"), py::arg("p"), "The p-norm of all elements of all tensors.");
   m.def("scale_tensors", &scale_tensors, py::arg("tensors"), py::arg("factor"), "Multiplies every tensor in place.");
 }

@@ -138,8 +138,8 @@ version: str
 
 def abs(x: Any, /) -> _Tensor: ...
 
-def adam_step(op: str, params: Sequence[Tensor], grads: Sequence[Tensor], exp_avgs: Sequence[Tensor], exp_avg_sqs: Sequence[Tensor], max_exp_avg_sqs: Sequence[Tensor], steps: Sequence[int], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
-    """One step of Adam or AdamW over many parameters, in place."""
+def adam_step(op: str, params: Sequence[Tensor], grads: Sequence[Tensor], exp_avgs: Sequence[Tensor], exp_avg_sqs: Sequence[Tensor], max_exp_avg_sqs: Sequence[Tensor], steps: Sequence[int], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, scale: float) -> None:
+    """One step of Adam or AdamW over many parameters, in place, with the gradients times `scale`."""
 
 def adaptive_avg_pool2d_backward(dy: Tensor, shape: int | Sequence[int], size: int | Sequence[int]) -> _Tensor:
     """dy spread over the tiles."""
@@ -603,8 +603,8 @@ def set_tensor_class(cls: type) -> None:
 def set_view_refresher(refresher: Any) -> None:
     """Sets what is called with a view whose base has got a new history."""
 
-def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool) -> None:
-    """One step of SGD over many parameters, in place."""
+def sgd_step(params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor], first: Sequence[bool], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, scale: float) -> None:
+    """One step of SGD over many parameters, in place, with the gradients times `scale`."""
 
 def shortcut(native: Callable, node: Any, function: Callable, arity: int, gathers: bool, casts: bool) -> Any:
     """`function`, but for calls with `arity` positional arguments that are tensors, numbers and tuples: those go to `native` or, with a gradient to record, to `node.apply`, and to `function` only if that raises TypeError. Where it `gathers`, the last may be given as several numbers. One that `casts` stays in Python under autocast."""

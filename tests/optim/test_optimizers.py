@@ -205,6 +205,8 @@ BAD = [
     ),
     (lambda: optim.Adam([{"params": [P], "lrr": 1}]), r"\[Adam\] unknown options \['lrr'\]; there are \["),
     (lambda: optim.Adam([{"params": [P], "lr": -1}]), r"\[Adam\] expected lr >= 0, got -1"),
+    (lambda: optim.SGD([P]).step(max_norm=-1), r"\[SGD\] expected max_norm >= 0, got -1"),
+    (lambda: optim.SGD([P]).step(max_norm=math.nan), r"\[SGD\] expected max_norm >= 0, got nan"),
     (lambda: clip_grad_value_([P], -1), r"\[clip_grad_value_\] expected clip_value >= 0, got -1"),
     (lambda: get_total_norm([P], 0), r"\[global_norm\] expected norm_type > 0, got 0"),
 ]
@@ -291,3 +293,41 @@ def test_clipping_leaves_small_gradients_alone():
 def test_repr():
     text = repr(optim.SGD([P], lr=0.25))
     assert text.startswith("SGD (\n  group 0: 1 parameters, lr=0.25, momentum=0.0")
+
+
+MAKES = {
+    "AdamW": lambda p: optim.AdamW(p, lr=0.1),
+    "Adam": lambda p: optim.Adam(p, lr=0.1, amsgrad=True, weight_decay=0.1, maximize=True),
+    "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, 1e6])
+def test_a_step_that_clips(make, dtype, max_norm):
+    """As clip_grad_norm_ before the step: there the scaled gradient is rounded once more, to half a unit of its last
+    place, and two steps of at most 0.1 carry that on."""
+    ours, apart = parameters(dtype), parameters(dtype)
+    given = [bits(p.grad) for p in ours]
+    groups = [{"params": ours[:1]}, {"params": ours[1:]}]
+    a, b = MAKES[make](groups), MAKES[make](apart)
+    assert a.grad_norm is None
+    for _ in range(2):
+        a.step(max_norm=max_norm)
+        for p, q in zip(ours, apart, strict=True):
+            q.grad = p.grad.clone()
+        norm = clip_grad_norm_(apart, max_norm)
+        b.step()
+        assert a.grad_norm == pytest.approx(float(norm), rel=EPS[dtype])
+    assert [bits(p.grad) for p in ours] == given
+    for p, q in zip(ours, apart, strict=True):
+        assert (np.abs(wide(p) - wide(q)) <= 8 * EPS[dtype] * (np.abs(wide(q)) + 0.2)).all()
+
+
+def test_a_step_that_clips_what_is_not_a_number():
+    w = dl.ones((3,), requires_grad=True)
+    w.grad = dl.tensor([1.0, math.nan, 2.0])
+    o = optim.SGD([w], lr=0.1)
+    o.step(max_norm=1.0)
+    assert math.isnan(o.grad_norm) and all(math.isnan(x) for x in w.tolist())

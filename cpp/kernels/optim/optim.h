@@ -17,7 +17,7 @@ template <class T> using Moment = typename MomentOf<T>::type;
 static inline int64_t optim_blocks(int64_t n) { return (n + kOptimBlock - 1) / kOptimBlock; }
 
 // w, m, v (n,) are updated from dw (n,), by Kingma and Ba, "Adam: a method for stochastic optimization", 2015, as
-// PyTorch computes it; with g = dw, or -dw to maximise:
+// PyTorch computes it; with g = scale * dw, where scale is 1, less to clip the gradients, negative to maximise:
 //   w *= decay;  g += l2 * w;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   w -= step_size * m / (sqrt(v) / root_bias2 + eps),  step_size = lr / (1 - beta1^t),  root_bias2 = sqrt(1 - beta2^t)
 // decay = 1 - lr * weight_decay is AdamW's decoupled decay (Loshchilov and Hutter 2019); l2 is Adam's. Where v_max is
@@ -29,13 +29,10 @@ template <class T> struct AdamTensor {
   int64_t n, first_block;
   double step_size, root_bias2;
 };
-struct AdamOptions {
-  double decay, l2, beta1, beta2, eps;
-  bool maximize;
-};
+struct AdamOptions { double decay, l2, beta1, beta2, eps, scale; };
 template <class T> using adam_fn = void (*)(const AdamTensor<T>* tensors, int64_t count, const AdamOptions* options);
 
-// w (n,) is updated from dw (n,), as PyTorch computes it; with g = dw, or -dw to maximise:
+// w (n,) is updated from dw (n,), as PyTorch computes it; with g = scale * dw, as above:
 //   g += l2 * w;  m = first ? g : momentum * m + (1 - dampening) g;  g = nesterov ? g + momentum * m : m;  w -= lr * g
 // where m is given; w -= lr * g where it is not (no momentum).
 template <class T> struct SgdTensor {
@@ -47,7 +44,8 @@ template <class T> struct SgdTensor {
 };
 struct SgdOptions {
   double lr, momentum, dampening, l2;
-  bool nesterov, maximize;
+  bool nesterov;
+  double scale;
 };
 template <class T> using sgd_fn = void (*)(const SgdTensor<T>* tensors, int64_t count, const SgdOptions* options);
 

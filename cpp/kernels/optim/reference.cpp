@@ -12,7 +12,7 @@ template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const 
   for (const AdamTensor<T>* t = tensors; t < tensors + count; ++t) {
     for (int64_t i = 0; i < t->n; ++i) {
       const double w = value_of(t->w[i]) * o->decay;
-      const double g = (o->maximize ? -value_of(t->dw[i]) : value_of(t->dw[i])) + o->l2 * w;
+      const double g = o->scale * value_of(t->dw[i]) + o->l2 * w;
       const double m = o->beta1 * t->m[i] + (1 - o->beta1) * g;
       double v = o->beta2 * t->v[i] + (1 - o->beta2) * g * g;
       t->m[i] = static_cast<Moment<T>>(m);
@@ -29,7 +29,7 @@ template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const 
 template <class T> void sgd(const SgdTensor<T>* tensors, int64_t count, const SgdOptions* o) {
   for (const SgdTensor<T>* t = tensors; t < tensors + count; ++t) {
     for (int64_t i = 0; i < t->n; ++i) {
-      double g = (o->maximize ? -value_of(t->dw[i]) : value_of(t->dw[i])) + o->l2 * value_of(t->w[i]);
+      double g = o->scale * value_of(t->dw[i]) + o->l2 * value_of(t->w[i]);
       if (t->m) {
         const double m = t->first ? g : o->momentum * t->m[i] + (1 - o->dampening) * g;
         t->m[i] = static_cast<Moment<T>>(m);

@@ -36,8 +36,7 @@ template <class T> DL_INLINE void store_up_to(T* p, Vec v, int64_t n) {
 DL_INLINE Vec constant(double x) { return broadcast(static_cast<float>(x)); }
 
 template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const AdamOptions* o) {
-  const Vec decay = constant(o->decay), l2 = constant(o->l2), sign = constant(o->maximize ? -1 : 1),
-            eps = constant(o->eps);
+  const Vec decay = constant(o->decay), l2 = constant(o->l2), scale = constant(o->scale), eps = constant(o->eps);
   const Vec beta1 = constant(o->beta1), rate1 = constant(1 - o->beta1), beta2 = constant(o->beta2),
             rate2 = constant(1 - o->beta2);
   for_each_block(tensors, count, [=](const AdamTensor<T>& t, int64_t begin, int64_t end) {
@@ -45,7 +44,7 @@ template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const 
     for (int64_t i = begin; i < end; i += Vec::size) {
       const int64_t left = end - i;
       const Vec w = load_up_to(t.w + i, left) * decay;
-      const Vec g = fma(l2, w, load_up_to(t.dw + i, left) * sign);
+      const Vec g = fma(l2, w, load_up_to(t.dw + i, left) * scale);
       const Vec m = fma(rate1, g, load_up_to(t.m + i, left) * beta1);
       Vec v = fma(rate2 * g, g, load_up_to(t.v + i, left) * beta2);
       store_up_to(t.m + i, m, left);
@@ -60,14 +59,14 @@ template <class T> void adam(const AdamTensor<T>* tensors, int64_t count, const 
 }
 
 template <class T> void sgd(const SgdTensor<T>* tensors, int64_t count, const SgdOptions* o) {
-  const Vec lr = constant(o->lr), l2 = constant(o->l2), sign = constant(o->maximize ? -1 : 1);
+  const Vec lr = constant(o->lr), l2 = constant(o->l2), scale = constant(o->scale);
   const Vec momentum = constant(o->momentum), rate = constant(1 - o->dampening);
   const bool nesterov = o->nesterov;
   for_each_block(tensors, count, [=](const SgdTensor<T>& t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += Vec::size) {
       const int64_t left = end - i;
       const Vec w = load_up_to(t.w + i, left);
-      Vec g = fma(l2, w, load_up_to(t.dw + i, left) * sign);
+      Vec g = fma(l2, w, load_up_to(t.dw + i, left) * scale);
       if (t.m) {
         const Vec m = t.first ? g : fma(momentum, load_up_to(t.m + i, left), rate * g);
         store_up_to(t.m + i, m, left);

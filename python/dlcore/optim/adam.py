@@ -60,7 +60,7 @@ class Adam(Optimizer):
         betas = group["betas"]
         self._require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "two betas in [0, 1)", betas)
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def _update(self, group: dict[str, Any], scale: float) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         amsgrad = group["amsgrad"]
         beta1, beta2 = group["betas"]
@@ -79,7 +79,7 @@ class Adam(Optimizer):
             group["eps"],
             group["weight_decay"],
             self._decoupled,
-            group["maximize"],
+            -scale if group["maximize"] else scale,
         )
         for s in states:
             s["step"] += 1

@@ -14,7 +14,8 @@ __all__ = ["Optimizer"]
 
 
 class Optimizer:
-    """Base class. A subclass gives `_update(group)`, which steps the parameters of one group that have a gradient.
+    """Base class. A subclass gives `_update(group, scale)`, which steps the parameters of a group that have a gradient,
+    by the gradients times `scale`.
 
     Args:
         params: tensors, (name, tensor) pairs, or dicts ``{"params": tensors, option: value, …}``, one for each group.
@@ -23,6 +24,7 @@ class Optimizer:
     Attributes:
         param_groups: a list of dicts: "params" and the options, which may be changed between steps.
         state: for each parameter a dict of what the optimiser remembers about it.
+        grad_norm: of the latest step with `max_norm`, the norm of its gradients before clipping; None before one.
 
     Raises:
         ValueError: no parameters, one that appears twice, or an unknown option.
@@ -33,6 +35,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.grad_norm: float | None = None
         if isinstance(params, _C.Tensor):
             raise TypeError(f"[{self._op}] expected an iterable of parameters, got a Tensor; put it into a list")
         groups = list(params)
@@ -83,23 +86,38 @@ class Optimizer:
         if not condition:
             raise ValueError(f"[{self._op}] expected {what}, got {value}")
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def _update(self, group: dict[str, Any], scale: float) -> None:
         raise NotImplementedError
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, *, max_norm: float | None = None) -> Any:
         """Updates every parameter that has a gradient.
 
         Args:
             closure: computes the loss and its gradients anew; what it returns is returned.
+            max_norm: clips as `nn.utils.clip_grad_norm_` does, but in the same pass over the gradients, which stay as
+                they are; their norm is then in `grad_norm`. None: without clipping.
+
+        Raises:
+            ValueError: max_norm < 0 or NaN.
         """
+        if max_norm is not None:
+            self._require(max_norm >= 0, "max_norm >= 0", max_norm)
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         with no_grad():
+            scale = 1.0 if max_norm is None else self._clipping(max_norm)
             for group in self.param_groups:
-                self._update(group)
+                self._update(group, scale)
         return loss
+
+    def _clipping(self, max_norm: float) -> float:
+        """The factor for all gradients; NaN where their norm is."""
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        self.grad_norm = _C.global_norm(grads, 2.0)
+        factor = max_norm / (self.grad_norm + 1e-6)
+        return 1.0 if factor >= 1 else factor
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets all gradients; with `set_to_none` False sets those that exist to zero in place."""

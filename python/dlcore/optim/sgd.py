@@ -58,7 +58,7 @@ class SGD(Optimizer):
         given = f"momentum={group['momentum']} and dampening={group['dampening']}"
         self._require(plain or not group["nesterov"], "momentum > 0 and dampening 0 for nesterov", given)
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def _update(self, group: dict[str, Any], scale: float) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         buffers, first = [], []
         if group["momentum"] != 0:
@@ -77,7 +77,7 @@ class SGD(Optimizer):
             group["dampening"],
             group["weight_decay"],
             group["nesterov"],
-            group["maximize"],
+            -scale if group["maximize"] else scale,
         )
         for p, b in zip(params, buffers, strict=False):  # there are none without momentum
             self.state[p]["momentum_buffer"] = b

@@ -53,7 +53,7 @@ template <class T> void check_adam(const char* name) {
   using Fn = adam_fn<T>;
   for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
     for (const AdamOptions& o :
-         {AdamOptions{1, 0.1, 0.9, 0.99, 1e-8, false}, AdamOptions{0.99, 0, 0.8, 0.9, 1e-3, true}})
+         {AdamOptions{1, 0.1, 0.9, 0.99, 1e-8, 1}, AdamOptions{0.99, 0, 0.8, 0.9, 1e-3, -0.37}})
       for (bool amsgrad : {false, true}) {
         AdamState<T> actual(amsgrad), expected(amsgrad);
         kernel(actual.entries.data(), static_cast<int64_t>(kSizes.size()), &o);
@@ -90,7 +90,7 @@ template <class T> struct SgdState {
 template <class T> void check_sgd(const char* name) {
   using Fn = sgd_fn<T>;
   for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
-    for (const SgdOptions& o : {SgdOptions{0.1, 0.9, 0.2, 0.1, false, false}, SgdOptions{0.1, 0.9, 0, 0, true, true}})
+    for (const SgdOptions& o : {SgdOptions{0.1, 0.9, 0.2, 0.1, false, 0.37}, SgdOptions{0.1, 0.9, 0, 0, true, -1}})
       for (bool momentum : {false, true}) {
         SgdState<T> actual(momentum), expected(momentum);
         kernel(actual.entries.data(), static_cast<int64_t>(kSizes.size()), &o);
