@@ -1,4 +1,4 @@
-"""The ladder to whole sequences: python -m benchmarks.ladder.rnn [T B H]
+"""The ladder to whole sequences: python -m benchmarks.ladder rnn [T B H]
 
     1  every operation of every step by itself
     2  the inputs of all steps in one product
@@ -13,9 +13,8 @@ the state count, forward once, backward twice.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,7 +23,6 @@ import numpy as np
 import dlcore as dl
 from dlcore import _C, nn
 
-ROUNDS = 15
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 LAYERS = {"lstm": dl.lstm_layer, "gru": dl.gru_layer, "rnn": dl.rnn_layer}
 
@@ -110,15 +108,17 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def main() -> int:
-    T, B, H = (int(a) for a in sys.argv[1:4]) if len(sys.argv) > 3 else (128, 32, 256)
+def main(sizes: Sequence[int], rounds: int) -> int:
+    if len(sizes) > 3:
+        raise SystemExit("expected at most three sizes: T B H")
+    T, B, H = (*sizes, *(128, 32, 256)[len(sizes) :])
     print(f"T = {T}, B = {B}, I = H = {H}, {dl.get_num_threads()} threads, {_C.target()}")
     for kind, gates in GATES.items():
         flops = 2.0 * T * B * gates * H * 2 * H
         found = rungs(kind, T, B, H)
         check(kind, found)
         seconds: dict[str, list[tuple[float, float, float]]] = {name: [] for name in found}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, (forward, backward) in found.items():
                 settle = time.perf_counter() + 0.02  # the threads of the other library sleep again
                 while time.perf_counter() < settle:
@@ -128,17 +128,13 @@ def main() -> int:
                 back, _ = timed(lambda backward=backward, y=y: backward(y))
                 seconds[name].append((once, once + back, peak))
         theirs = seconds.get("P PyTorch")
-        for name, rounds in seconds.items():
-            shares = [statistics.median(k * flops / r[i] / r[2] for r in rounds) for i, k in enumerate((1, 3))]
-            times = [statistics.median(r[i] for r in rounds) for i in range(2)]
+        for name, turns in seconds.items():
+            shares = [statistics.median(k * flops / r[i] / r[2] for r in turns) for i, k in enumerate((1, 3))]
+            times = [statistics.median(r[i] for r in turns) for i in range(2)]
             line = f"{kind:5}{name:22} forward {times[0] * 1e3:8.2f} ms {shares[0]:5.0%} of the peak"
             line += f"   and backward {times[1] * 1e3:8.2f} ms {shares[1]:5.0%}"
             if theirs is not None:
-                ratios = [statistics.median(p[i] / r[i] for p, r in zip(theirs, rounds, strict=True)) for i in range(2)]
+                ratios = [statistics.median(p[i] / r[i] for p, r in zip(theirs, turns, strict=True)) for i in range(2)]
                 line += f"   PyTorch's time / this: {ratios[0]:.2f}, {ratios[1]:.2f}"
             print(line)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
