@@ -62,7 +62,7 @@ void streamed(int64_t n, float* w, const float* dw, float* m, float* v) {
 // Predicted: 1, as memory is what rungs 2 and 3 wait for; one thread gains nothing by the blocks.
 void shipped(int64_t n, float* w, const float* dw, float* m, float* v) {
   const dl::AdamTensor<float> tensor = {w, dw, m, v, nullptr, n, 0, kStep, kRoot};
-  const dl::AdamOptions options = {kDecay, 0, kBeta1, kBeta2, kEps, false};
+  const dl::AdamOptions options = {kDecay, 0, kBeta1, kBeta2, kEps, 1};
   dl::adam(&tensor, 1, &options);
 }
 
