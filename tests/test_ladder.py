@@ -11,8 +11,10 @@ from benchmarks.ladder import __main__ as ladder
 
 SIZES = {  # ragged where the ladder allows it
     "adam": [1003],
+    "attention": [2, 83, 19],
     "conv": [2, 3, 9, 17],
     "matmul": [288],
+    "norm": [5, 37],
     "softmax": [5, 37],
 }
 
