@@ -7,10 +7,12 @@ and times them in turns, beside the machine's limit. `rnn` climbs in Python: its
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.ladder import rnn
@@ -25,7 +27,7 @@ FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mbmi2", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
 }
-CORE = ["core/parallel.cpp", "dispatch/kernel.cpp", "dispatch/cpu_features.cpp"]
+CORE = ["cpp/core/parallel.cpp", "cpp/dispatch/kernel.cpp", "cpp/dispatch/cpu_features.cpp"]
 
 
 def target() -> str:
@@ -35,14 +37,23 @@ def target() -> str:
     return next((t for t in reversed(upward) if t in FLAGS), "baseline")
 
 
-def build(name: str, folder: Path, optimise: Sequence[str] = ("-O3",)) -> Path:
-    """The compiled program, in `folder`."""
-    program = folder / name
-    sources = [ROOT / "benchmarks" / "ladder" / f"{name}.cpp", *(ROOT / "cpp" / source for source in CORE)]
-    flags = [*optimise, "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-pthread", *FLAGS[target()]]
-    includes = [f"-DDL_TARGET={target()}", f"-I{ROOT}", f"-I{ROOT / 'cpp'}"]
-    subprocess.run([*compiler(), *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
-    return program
+def compile_all(sources: Sequence[str], folder: Path, options: Sequence[str]) -> None:
+    flags = [*options, "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-pthread", *FLAGS[target()]]
+    flags += [f"-DDL_TARGET={target()}", f"-I{ROOT}", f"-I{ROOT / 'cpp'}"]
+    subprocess.run([*compiler(), *flags, *(str(ROOT / source) for source in sources)], check=True, cwd=folder)
+
+
+def build(names: Sequence[str], folder: Path, options: Sequence[str] = ("-O3",)) -> dict[str, Path]:
+    """The compiled programs, in `folder`. What they share is compiled once."""
+    compile_all(CORE, folder, [*options, "-c"])
+    core = [f"{Path(source).stem}.o" for source in CORE]
+
+    def one(name: str) -> Path:
+        compile_all([f"benchmarks/ladder/{name}.cpp"], folder, [*core, *options, "-o", name])
+        return folder / name
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.name == "rnn":
         return rnn.main(given.sizes, given.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        program = build(given.name, Path(folder))
+        program = build([given.name], Path(folder))[given.name]
         return subprocess.run([program, *map(str, [given.rounds, *given.sizes])], check=False).returncode
 
 

@@ -42,8 +42,8 @@ class Floats {
       return low + (high - low) * static_cast<float>(state >> 8) / 16777216.0f;
     });
   }
-  float* data() { return lines_.data()->lane; }
-  const float* data() const { return lines_.data()->lane; }
+  float* data() { return reinterpret_cast<float*>(lines_.data()); }
+  const float* data() const { return reinterpret_cast<const float*>(lines_.data()); }
   float operator[](int64_t i) const { return data()[i]; }
   int64_t size() const { return size_; }
 
@@ -209,11 +209,14 @@ inline int climb(const Ladder& ladder, const Arguments& given) {
   std::vector<double> spent(ladder.rungs.size());
   for (const Rung& rung : ladder.rungs) limits[rung.threads];
   for (int round = 0; round < given.rounds(); ++round) {
+    double gflops = 0, gbs = 0;
     for (auto& [threads, limit] : limits) {
       dl::set_num_threads(threads);
-      limit.gflops.push_back(peak_gflops());
-      limit.gbs.push_back(bandwidth_gbs(memory));
-      limit.seconds.push_back(std::max(ladder.flops / limit.gflops.back(), ladder.bytes / limit.gbs.back()) / 1e9);
+      gflops = std::max(gflops, peak_gflops());  // more threads can do what fewer can
+      gbs = std::max(gbs, bandwidth_gbs(memory));
+      limit.gflops.push_back(gflops);
+      limit.gbs.push_back(gbs);
+      limit.seconds.push_back(std::max(ladder.flops / gflops, ladder.bytes / gbs) / 1e9);
     }
     for (size_t i = 0; i < ladder.rungs.size(); ++i) {
       if (spent[i] > kEnough) continue;
