@@ -27,15 +27,19 @@ std::map<std::string, int64_t> plan_figures() {
 
 std::optional<Tensor> plan_stand_in(const Tensor& x) {
   const Storage& s = *x.storage();
-  if (s.release_foreign || s.heap || s.bytes != x.nbytes()) return std::nullopt;
-  return Tensor::empty(x.shape(), x.dtype());
+  if (s.release_foreign || s.heap || s.bytes != x.nbytes() || s.bytes == 0) return std::nullopt;
+  const auto storage = std::make_shared<Storage>(0);
+  storage->heap = this_threads_plan()->heap;
+  storage->bytes = s.bytes;
+  storage->data = this_threads_heap().stand_in(s.data, s.bytes);
+  return Tensor::from_storage(storage, 0, x.shape(), contiguous_strides(x.shape()), x.dtype());
 }
 
 size_t planned_bytes(const Tensor& x) {
   const Storage& s = *x.storage();
   if (s.release_foreign || s.bytes == 0) return 0;
   PlannedHeap& heap = this_threads_heap();
-  return s.heap.get() == &heap ? heap.size_at_peak(s.data, s.bytes) : class_of(s.bytes).size;
+  return s.heap.get() == &heap ? heap.size_at_peak(s.data, s.bytes) : block_size(s.bytes);
 }
 
 }  // namespace
@@ -44,19 +48,22 @@ size_t planned_bytes(const Tensor& x) {
 DL_BIND(plan) {
   using namespace dl;
   m.def(
-      "begin_plan", [] { begin_plan(std::make_shared<PlannedHeap>()); },
-      "From here on what this thread does is a dry run: kernels are not called, tensors have no memory.");
-  m.def(
-      "start_plan", [] { this_threads_heap().start(process_heap()); },
-      "The dry run counts from here on, beginning with what the process's heap holds now.");
+      "begin_plan",
+      [] {
+        const auto heap = std::make_shared<PlannedHeap>();
+        heap->start(process_heap());
+        begin_plan(heap);
+      },
+      "From here on what this thread does is a dry run: kernels are not called, tensors have no memory. It counts from "
+      "what the process's heap holds now.");
   m.def("end_plan", &end_plan, "Ends this thread's dry run.");
   m.def("planning", &planning, "Whether this thread is in a dry run.");
   m.def("plan_figures", &plan_figures,
         "Bytes: `live` and its `peak`, those of real tensors included, `peak_moment` in allocations so far; `growth` "
         "and `peak_growth` of what is resident.");
   m.def("plan_stand_in", &plan_stand_in, py::arg("x"),
-        "Before `start_plan`: a tensor for one that the run may drop, whose memory is then free to the run. None where "
-        "the memory is foreign or others share it.");
+        "For a tensor that the run may drop, before it begins: one whose memory is free to the run when it does. None "
+        "where the memory is foreign or others share it.");
   m.def("planned_bytes", &planned_bytes, py::arg("x"),
         "Bytes that a tensor's storage has in the plan's `peak`; 0 for foreign memory and for what came after the "
         "peak.");

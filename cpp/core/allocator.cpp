@@ -15,15 +15,25 @@ class ProcessHeap final : public Heap {
 
  private:
   void* obtain(size_t size) override {
-    const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
     void* data = nullptr;
-    if (posix_memalign(&data, alignment, size) != 0) return nullptr;
-#if defined(MADV_HUGEPAGE)
-    if (size >= kHugePage) madvise(data, size, MADV_HUGEPAGE);
-#endif
-    return data;
+    return posix_memalign(&data, kAlignment, size) == 0 ? data : nullptr;
   }
   void give_back(void* data, size_t) override { std::free(data); }
+
+  char* reserve(size_t size) override {
+    void* data = mmap(nullptr, size + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) return nullptr;
+    return static_cast<char*>(data) + (kHugePage - reinterpret_cast<size_t>(data) % kHugePage);
+  }
+  // Fresh addresses count as memory from here on, so that the system can refuse them.
+  bool commit(Range range) override {
+    if (mprotect(range.begin, range.size, PROT_READ | PROT_WRITE) != 0) return false;
+#if defined(MADV_HUGEPAGE)
+    madvise(range.begin, range.size, MADV_HUGEPAGE);
+#endif
+    return true;
+  }
+  void decommit(Range range) override { madvise(range.begin, range.size, MADV_DONTNEED); }
 };
 
 // Never destroyed: tensors may outlive static destruction.

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 
@@ -12,31 +11,7 @@
 namespace dl {
 namespace {
 
-constexpr size_t kPage = 4096;
-constexpr size_t kMapping = size_t{64} << 20;
-
-size_t round_up(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
-
-// Whether the system gives huge pages to those who ask for them, as the process's heap does.
-bool has_huge_pages() {
-  static const bool found = [] {
-    std::FILE* f = std::fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
-    if (!f) return false;
-    char text[64] = {};
-    const bool read = std::fgets(text, sizeof text, f) != nullptr;
-    std::fclose(f);
-    return read && !std::strstr(text, "[never]");
-  }();
-  return found;
-}
-
-// Of a block of `size` bytes whose first `bytes` were written. Its end is no whole huge page and has small ones.
-size_t resident_of(size_t bytes, size_t size) {
-  if (size < kPage) return size;
-  const size_t huge = size < kHugePage || !has_huge_pages() ? 0 : size / kHugePage * kHugePage;
-  if (bytes <= huge) return round_up(bytes, kHugePage);
-  return huge + round_up(bytes - huge, kPage);
-}
+constexpr size_t kSmallMapping = size_t{16} << 20;
 
 thread_local std::unique_ptr<Planning> current;
 
@@ -45,27 +20,47 @@ thread_local std::unique_ptr<Planning> current;
 std::atomic<int> plans{0};
 
 PlannedHeap::~PlannedHeap() {
-  for (const Mapping& m : mappings_) munmap(m.data, m.size);
+  for (const Range& m : mappings_) munmap(m.begin, m.size);
 }
 
+// Alignment to huge pages is without meaning here.
+char* PlannedHeap::reserve(size_t size) {
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) return nullptr;
+  mappings_.push_back({static_cast<char*>(data), size});
+  return mappings_.back().begin;
+}
+
+void PlannedHeap::grow(size_t bytes) {
+  figures_.growth += static_cast<int64_t>(bytes);
+  figures_.peak_growth = std::max(figures_.peak_growth, figures_.growth);
+}
+
+bool PlannedHeap::commit(Range range) {
+  grow(range.size);
+  return true;
+}
+
+void PlannedHeap::decommit(Range range) { figures_.growth -= static_cast<int64_t>(range.size); }
+
 void* PlannedHeap::obtain(size_t size) {
-  if (mappings_.empty() || mappings_.back().size - used_ < size) {
-    const size_t needed = std::max(round_up(size, kPage), kMapping);
-    void* data = mmap(nullptr, needed, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED) return nullptr;
-    mappings_.push_back({static_cast<char*>(data), needed});
-    used_ = 0;
+  if (small_.size < size) {
+    char* data = reserve(kSmallMapping);
+    if (!data) return nullptr;
+    small_ = {data, kSmallMapping};
   }
-  void* data = mappings_.back().data + used_;
-  used_ += size;
-  blocks_[data] = {size};
+  char* data = small_.begin;
+  small_ = {data + size, small_.size - size};
+  grow(size);
   return data;
 }
 
-void PlannedHeap::give_back(void* data, size_t) {
-  const auto at = blocks_.find(data);
-  figures_.growth -= static_cast<int64_t>(at->second.resident);
-  blocks_.erase(at);
+void PlannedHeap::give_back(void*, size_t size) { figures_.growth -= static_cast<int64_t>(size); }
+
+void PlannedHeap::start(Heap& real) {
+  resemble(real);
+  stats_.limit = 0;  // to know by how much it would be passed
+  figures_ = {stats_.live, stats_.live, 0, 0, 0, 0};
 }
 
 void* PlannedHeap::allocate(size_t bytes) {
@@ -73,14 +68,7 @@ void* PlannedHeap::allocate(size_t bytes) {
   if (!data) return data;
   if (bytes <= kSmall) std::memset(data, 0, bytes);
   std::lock_guard<std::mutex> lock(mutex_);
-  Block& block = blocks_[data];
-  block.since = ++figures_.moment;
-  const size_t resident = resident_of(bytes, block.size);
-  if (resident > block.resident) {
-    figures_.growth += static_cast<int64_t>(resident - block.resident);
-    figures_.peak_growth = std::max(figures_.peak_growth, figures_.growth);
-    block.resident = resident;
-  }
+  since_[data] = ++figures_.moment;
   if (stats_.live >= figures_.peak) {
     figures_.peak = stats_.live;
     figures_.peak_moment = figures_.moment;
@@ -88,12 +76,12 @@ void* PlannedHeap::allocate(size_t bytes) {
   return data;
 }
 
-void PlannedHeap::start(Heap& real) {
-  resemble(real);
+void* PlannedHeap::stand_in(void* real, size_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  stats_.limit = 0;  // to know by how much it would be passed
-  for (auto& [data, block] : blocks_) block.resident = resident_of(block.size, block.size);
-  figures_ = {stats_.live, stats_.live, 0, 0, figures_.moment, figures_.moment};
+  void* data = block_size(bytes) < kLargeBlock ? obtain(block_size(bytes)) : corresponding(real);
+  figures_.growth = figures_.peak_growth = 0;  // the real block has its memory already
+  since_[data] = 0;
+  return data;
 }
 
 PlannedHeap::Figures PlannedHeap::figures() {
@@ -104,7 +92,7 @@ PlannedHeap::Figures PlannedHeap::figures() {
 
 size_t PlannedHeap::size_at_peak(void* data, size_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  return blocks_.at(data).since <= figures_.peak_moment ? class_of(bytes).size : 0;
+  return since_.at(data) <= figures_.peak_moment ? block_size(bytes) : 0;
 }
 
 Planning* this_threads_plan() { return current.get(); }

@@ -16,15 +16,17 @@ struct Storage;
 class PlannedHeap final : public Heap {
  public:
   ~PlannedHeap() override;
+  // Begins with what `real` holds: its live bytes and what is free in it.
+  void start(Heap& real);
   // Up to kSmall bytes are cleared: that much may be written outside of kernels, such as a scalar.
   static constexpr size_t kSmall = 4096;
   void* allocate(size_t bytes);
-  // From here on it counts, beginning with what `real` holds: its live bytes and its free blocks.
-  void start(Heap& real);
+  // Takes the place of a live block of the real heap, which is as good as freed when this one is released.
+  void* stand_in(void* real, size_t bytes);
 
   struct Figures {
     size_t live, peak;             // bytes in blocks in use, those of the real heap included: now, and at most
-    int64_t growth, peak_growth;   // of what is resident, since the start
+    int64_t growth, peak_growth;   // of the memory that heaps hold, since the start
     uint64_t moment, peak_moment;  // allocations so far, and at the last `peak`
   };
   Figures figures();
@@ -32,21 +34,16 @@ class PlannedHeap final : public Heap {
   size_t size_at_peak(void* data, size_t bytes);
 
  private:
-  struct Block {
-    size_t size, resident = 0;  // the most that was asked of it, in pages
-    uint64_t since = 0;
-  };
-  struct Mapping {
-    char* data;
-    size_t size;
-  };
-
   void* obtain(size_t size) override;
   void give_back(void* data, size_t size) override;
+  char* reserve(size_t size) override;
+  bool commit(Range range) override;
+  void decommit(Range range) override;
+  void grow(size_t bytes);
 
-  std::unordered_map<void*, Block> blocks_;
-  std::vector<Mapping> mappings_;
-  size_t used_ = 0;  // of the last mapping
+  std::vector<Range> mappings_;
+  Range small_;                                // of the last mapping, what small blocks have not used
+  std::unordered_map<void*, uint64_t> since_;  // the moment of each block
   Figures figures_{};
 };
 

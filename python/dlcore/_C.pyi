@@ -209,7 +209,7 @@ def batch_norm_forward(x: Tensor, w: Tensor | None, b: Tensor | None, running_me
     """Batch norm with the batch's statistics: the result, the mean and the variance. Running statistics are updated in place."""
 
 def begin_plan() -> None:
-    """From here on what this thread does is a dry run: kernels are not called, tensors have no memory."""
+    """From here on what this thread does is a dry run: kernels are not called, tensors have no memory. It counts from what the process's heap holds now."""
 
 def bitwise_and(a: Any, b: Any, /) -> _Tensor: ...
 
@@ -490,7 +490,7 @@ def plan_figures() -> dict[str, int]:
     """Bytes: `live` and its `peak`, those of real tensors included, `peak_moment` in allocations so far; `growth` and `peak_growth` of what is resident."""
 
 def plan_stand_in(x: Tensor) -> _Tensor | None:
-    """Before `start_plan`: a tensor for one that the run may drop, whose memory is then free to the run. None where the memory is foreign or others share it."""
+    """For a tensor that the run may drop, before it begins: one whose memory is free to the run when it does. None where the memory is foreign or others share it."""
 
 def planned_bytes(x: Tensor) -> int:
     """Bytes that a tensor's storage has in the plan's `peak`; 0 for foreign memory and for what came after the peak."""
@@ -645,9 +645,6 @@ def squeeze(x: Tensor, axis: int) -> _Tensor:
 
 def stack(xs: list, dim: int) -> _Tensor:
     """Tensors of one shape joined along a new dimension."""
-
-def start_plan() -> None:
-    """The dry run counts from here on, beginning with what the process's heap holds now."""
 
 def sub(a: Any, b: Any, /) -> _Tensor: ...
 

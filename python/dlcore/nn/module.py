@@ -309,7 +309,7 @@ class Module:
 
         The step is run dry: the same Python code, but kernels are not called and tensors have no memory. It leaves no
         trace: parameters, buffers, gradients, the optimiser and random generators are as before, also after an error.
-        Under ``no_grad()`` the step is the forward pass; else backward follows, and with an optimiser a second step.
+        Under ``no_grad()`` the step is the forward pass; else backward follows, and with an optimiser a few more steps.
         What exists already (gradients, the optimiser's state, free blocks of the allocator) is taken into account.
 
         Every number that the model computes reads as zero meanwhile. Sizes that follow from numbers, such as of

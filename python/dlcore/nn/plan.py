@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryPlan"]
 
 MIB = 2**20
+TRAINING_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -229,12 +230,12 @@ def plan_memory(
         try:
             census = _Census(model, optimizer)
             census.hand_over_gradients()
-            _C.start_plan()
             before = _C.plan_figures()["live"]
             others = before - sum(census.sizes().values())
             run = _DryRun()
-            # From the second step on the optimiser's state exists while activations do.
-            for _ in range(1 if optimizer is None else 2):
+            # From the second step on the optimiser's state exists while activations do, and it takes a few until what
+            # one step leaves free fits the next.
+            for _ in range(1 if optimizer is None else TRAINING_STEPS):
                 run.step(lambda: model(*args, **kwargs), loss, optimizer)
             sizes, figures, foreign = census.sizes(), _C.plan_figures(), census.foreign()
         finally:
