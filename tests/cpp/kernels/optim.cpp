@@ -52,8 +52,7 @@ template <class T> struct AdamState {
 template <class T> void check_adam(const char* name) {
   using Fn = adam_fn<T>;
   for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
-    for (const AdamOptions& o :
-         {AdamOptions{1, 0.1, 0.9, 0.99, 1e-8, 1}, AdamOptions{0.99, 0, 0.8, 0.9, 1e-3, -0.37}})
+    for (const AdamOptions& o : {AdamOptions{1, 0.1, 0.9, 0.99, 1e-8, 1}, AdamOptions{0.99, 0, 0.8, 0.9, 1e-3, -0.37}})
       for (bool amsgrad : {false, true}) {
         AdamState<T> actual(amsgrad), expected(amsgrad);
         kernel(actual.entries.data(), static_cast<int64_t>(kSizes.size()), &o);
