@@ -156,7 +156,6 @@ template <class T> void pack_weights(const Gather<T>& job) {
 
 // The pixels of all images, counted through, in chunks of at most kBlockPixels. A chunk lies within a row of the grid
 // where rows are long, within an image where images are large, and spans images where they are small.
-
 struct Chunks {
   int64_t unit, pixels, per_unit, count;
   int64_t begin(int64_t i) const { return i / per_unit * unit + i % per_unit * pixels; }

@@ -75,19 +75,10 @@ template <class T, int R, int NV> void packed_conv_tile(int64_t K, const T* a, c
 }
 
 // The same for rows of a that are kBlockPixels apart, and a packed panel of b.
-template <class T> struct PackedRows {
-  static constexpr int width = kConvVectors * Lanes_t<T>::size;
-  const T* b;
-  DL_INLINE const T* row(int u) {
-    asm("" : "+r"(b));  // see packed_tile
-    return b + u * width;
-  }
-  DL_INLINE void advance(int n) { b += n * width; }
-};
-
 template <class T, int R, int NV>
 void pixels_tile(int64_t K, const T* a, const T* b, T* c, int64_t c_row, int64_t n, bool accumulate) {
-  packed_tile<T, T, R, NV, int{kBlockPixels}, 1>(K, a, PackedRows<T>{b}, c, c_row, n, accumulate);
+  packed_tile<T, T, R, NV, int{kBlockPixels}, 1>(K, a, PackedRows<T, kConvVectors * Lanes_t<T>::size>{b}, c, c_row, n,
+                                                 accumulate);
 }
 
 template <class T>

@@ -57,24 +57,23 @@ void micro(int64_t K, const A* a, int64_t a_row, int64_t a_col, const B* b, int6
   tile.finish(c, c_row, n, accumulate);
 }
 
-// The rows of a packed panel of B. Each step also fetches the line at `ahead`, as above.
-template <class E, int width> struct PanelRows {
-  const E* b;
+// PackedRows, where each step also fetches the line at `ahead`, as above.
+template <class E, int width> struct FetchingRows : PackedRows<E, width> {
   const char* ahead;
   int64_t ahead_step;
+  FetchingRows(const E* b, const void* next, int64_t step)
+      : PackedRows<E, width>{b}, ahead(static_cast<const char*>(next)), ahead_step(step) {}
   DL_INLINE const E* row(int u) {
     __builtin_prefetch(ahead, 0, 2);
     ahead += ahead_step;
-    asm("" : "+r"(b));  // see packed_tile
-    return b + u * width;
+    return PackedRows<E, width>::row(u);
   }
-  DL_INLINE void advance(int n) { b += n * width; }
 };
 
 template <class E, class T, int R, int NV> void packed_micro(int64_t K, const E* a, const E* b, T* c, int64_t c_row,
                                                              int64_t n, bool accumulate, const void* ahead,
                                                              int64_t ahead_step) {
-  const PanelRows<E, int{kPanelCols<T>}> rows{b, static_cast<const char*>(ahead), ahead_step};
+  const FetchingRows<E, int{kPanelCols<T>}> rows(b, ahead, ahead_step);
   packed_tile<E, T, R, NV, 1, int{kPanelRows<E>}>(K, a, rows, c, c_row, n, accumulate);
 }
 

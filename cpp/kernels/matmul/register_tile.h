@@ -33,9 +33,7 @@ DL_INLINE void add_product(VecD& sum, const double* a, VecD b) {
 #endif
 
 // Rows that read *a so: every vector does it anew, and the load ports must keep up.
-constexpr bool reads_anew(int row, int vectors) {
-  return vectors == 1 || (vectors == 2 && row % 3 != 0) || (vectors == 3 && row % 4 == 3);
-}
+constexpr bool reads_anew(int row, int vectors) { return vectors == 1 || (vectors == 2 && row % 3 != 0); }
 
 // The sums of a tile while they are made, step by step of K.
 template <class A, class B, class T, int R, int NV> struct Tile {
@@ -109,6 +107,16 @@ template <class A, class B, class T, int R, int NV> struct Tile {
         store(at, accumulate ? load(at, lanes) + sum : sum, lanes);
       }
   }
+};
+
+// The rows of a packed panel of B.
+template <class E, int width> struct PackedRows {
+  const E* b;
+  DL_INLINE const E* row(int u) {
+    asm("" : "+r"(b));  // see packed_tile
+    return b + u * width;
+  }
+  DL_INLINE void advance(int n) { b += n * width; }
 };
 
 // c (+)= the product of a part of A, where term k of row r is a[r * row + k * col], and of the rows of B that `b`

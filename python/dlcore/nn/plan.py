@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, amp
+from dlcore.nn.summary import tensors_in
 
 if TYPE_CHECKING:
     from dlcore.nn.module import Module
@@ -129,19 +130,11 @@ class _Kept:
                 x.update(before)
 
 
-def _tensors_in(value: Any) -> list[Any]:
-    if isinstance(value, _C.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [t for v in value for t in _tensors_in(v)] if isinstance(value, (list, tuple)) else []
-
-
 def _single_loss(output: Any) -> Any:
-    found = [t for t in _tensors_in(output) if t.numel() == 1 and t.requires_grad]
+    found = [t for t in tensors_in(output) if t.numel() == 1 and t.requires_grad]
     if len(found) == 1:
         return found[0]
-    shapes = [t.shape for t in _tensors_in(output)]
+    shapes = [t.shape for t in tensors_in(output)]
     raise ValueError(
         f"[plan] backward starts from one number that requires a gradient; there are {len(found)} among the shapes "
         f"{shapes}: pass loss=lambda output: …, or plan inference under no_grad()"
@@ -206,7 +199,7 @@ class _Census:
             "parameters": self.count(self.parameters),
             "buffers": self.count(self.buffers),
             "gradients": self.count(p.grad for p in self.leaves if p.grad is not None),
-            "optimizer_state": self.count(_tensors_in(list(state.values()))),
+            "optimizer_state": self.count(tensors_in(list(state.values()))),
         }
 
 

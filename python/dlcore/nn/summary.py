@@ -82,23 +82,24 @@ def _bytes(n: int) -> str:
     raise AssertionError
 
 
-def _tensors(value: Any) -> list[Any]:
+def tensors_in(value: Any) -> list[Any]:
+    """The tensors in nested lists, tuples and dicts."""
     if isinstance(value, _C.Tensor):
         return [value]
     if isinstance(value, dict):
         value = list(value.values())
-    return [t for v in value for t in _tensors(v)] if isinstance(value, (list, tuple)) else []
+    return [t for v in value for t in tensors_in(v)] if isinstance(value, (list, tuple)) else []
 
 
 def summarize(model: Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Summary:
     """Runs the model with a hook in every module; see `Module.summary`."""
     calls: dict[int, list[tuple[Any, int]]] = {}  # outputs are kept until the end, so that no memory is used twice
-    counted = {t._storage_ptr() for t in _tensors([inputs, kwargs])} | {p._storage_ptr() for p in model.parameters()}
+    counted = {t._storage_ptr() for t in tensors_in([inputs, kwargs])} | {p._storage_ptr() for p in model.parameters()}
     fresh: dict[int, int] = {}
 
     def record(module: Module, args: tuple[Any, ...], output: Any) -> None:
         calls.setdefault(id(module), []).append((output, module.multiply_adds(args, output)))
-        for t in _tensors(output):
+        for t in tensors_in(output):
             if t._storage_ptr() not in counted:
                 counted.add(t._storage_ptr())
                 fresh[id(module)] = fresh.get(id(module), 0) + t.nbytes
@@ -119,7 +120,7 @@ def summarize(model: Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) ->
         own = [p for _, p in module.named_parameters(recurse=False) if id(p) not in seen]
         seen.update(map(id, own))
         done = calls.get(id(module), [])
-        shapes = [t.shape for output, _ in done[-1:] for t in _tensors(output)[:1]]
+        shapes = [t.shape for output, _ in done[-1:] for t in tensors_in(output)[:1]]
         rows.append(
             LayerSummary(
                 path,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dlcore import _C
+from dlcore.nn.utils.clip_grad import clipping_factor
 from dlcore.state import enable_grad, no_grad
 from dlcore.tensor import Tensor
 
@@ -116,8 +117,7 @@ class Optimizer:
         """The factor for all gradients; NaN where their norm is."""
         grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         self.grad_norm = _C.global_norm(grads, 2.0)
-        factor = max_norm / (self.grad_norm + 1e-6)
-        return 1.0 if factor >= 1 else factor
+        return clipping_factor(self.grad_norm, max_norm)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets all gradients; with `set_to_none` False sets those that exist to zero in place."""

@@ -38,6 +38,12 @@ def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_n
     return tensor(total, _C.float64 if any(t.dtype is _C.float64 for t in tensors) else _C.float32)
 
 
+def clipping_factor(norm: float, max_norm: float) -> float:
+    """What gradients of this norm are multiplied by to clip them; NaN where the norm is."""
+    factor = max_norm / (norm + 1e-6)
+    return 1.0 if factor >= 1 else factor
+
+
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
@@ -59,8 +65,8 @@ def clip_grad_norm_(
     """
     grads = _gradients(parameters)
     norm = get_total_norm(grads, norm_type, error_if_nonfinite)
-    factor = max_norm / (float(norm) + 1e-6)
-    if not factor >= 1:  # also for NaN
+    factor = clipping_factor(float(norm), max_norm)
+    if factor != 1:  # also for NaN
         _C.scale_tensors(grads, factor)
     return norm
 
