@@ -1,4 +1,7 @@
 #include "kernels/conv/conv.h"
+
+#include <algorithm>
+
 #include "kernels/matmul/matmul.h"
 #include "ops/common.h"
 
@@ -63,11 +66,12 @@ int64_t output_size(int64_t size, int64_t before, int64_t after, int64_t kernel,
   return (padded - span) / stride + 1;
 }
 
-// Every pixel by itself: a product of the weights with each image, or, for images of so few pixels that their columns
-// would not fill the tiles, the kernel's own way across images.
+// Every pixel by itself: a product of the weights with each image, or, for images of few pixels, whose columns do not
+// fill the tiles of a product, the kernel's own way.
 bool is_product(const Conv2dShape& s) {
   const bool pointwise = s.KH == 1 && s.KW == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0;
-  return pointwise && s.groups == 1 && s.OH == s.H && s.OW == s.W && (s.N == 1 || s.H * s.W >= 128);
+  const bool few_pixels = s.H * s.W <= kPointwisePixels && (s.N > 1 || std::min(s.C, s.O) >= kPointwiseDepth);
+  return pointwise && s.groups == 1 && s.OH == s.H && s.OW == s.W && !few_pixels;
 }
 
 // out[n] = w in[n] + b, or with w transposed: in (N, K, pixels), out (N, M, pixels), element [m, k] of w at m * row +

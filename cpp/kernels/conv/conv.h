@@ -34,12 +34,20 @@ template <class T> using conv2d_input_gradient_fn = void (*)(const T* dy, const 
 template <class T>
 using conv2d_weight_gradient_fn = void (*)(const T* dy, const T* x, T* dw, T* workspace, const Conv2dShape* shape);
 
-// The weights, reordered for the register tiles.
-static inline int64_t conv2d_workspace(const Conv2dShape& s) { return s.O * (s.C / s.groups) * s.KH * s.KW; }
+// A pointwise convolution of larger images, or with sums of fewer terms, is best a product of the weights with each
+// image.
+constexpr int64_t kPointwisePixels = 256, kPointwiseDepth = 128;
 
-// The weight gradient is cut into blocks of kWeightRows x kWeightCols of its (C/groups * KH * KW) x (O/groups)
+// The weights, reordered for the register tiles, in panels of up to 32 channels made.
+static inline int64_t conv2d_workspace(const Conv2dShape& s) {
+  const auto panels = [](int64_t made) { return made < 32 ? 2 * made : (made + 31) / 32 * 32; };
+  const int64_t C = s.C / s.groups, O = s.O / s.groups, forward = panels(O) * C, gradient = O * panels(C);
+  return s.groups * s.KH * s.KW * (forward > gradient ? forward : gradient);
+}
+
+// The weight gradient is cut into blocks of about kWeightRows x kWeightCols of its (C/groups * KH * KW) x (O/groups)
 // transpose. Where that gives few blocks, the pixels are cut as well, and the parts are added in order.
-constexpr int64_t kWeightRows = 168, kWeightCols = 256;
+constexpr int64_t kWeightRows = 512, kWeightCols = 128;
 constexpr int64_t kWeightWorkspace = int64_t{4} << 20;  // at most this many elements of parts
 constexpr double kConvBlockWork = 1.5e6;  // multiply-adds worth a block of their own: ~20 us on an AVX-512 core
 
@@ -56,7 +64,7 @@ static inline int64_t conv2d_weight_splits(const Conv2dShape& s) {
 
 static inline int64_t conv2d_weight_workspace(const Conv2dShape& s) {
   const int64_t splits = conv2d_weight_splits(s);
-  return splits > 1 ? splits * conv2d_workspace(s) : 0;
+  return splits > 1 ? splits * s.O * (s.C / s.groups) * s.KH * s.KW : 0;
 }
 
 }  // namespace dl

@@ -38,10 +38,7 @@ template <class T> DirectPlan direct_plan(const Gather<T>& job) {
   p.channels = ceil_div(job.C, ceil_div(job.C, kDirectTerms / taps));
   const PlaneLayout row = plane_layout(job, 1, job.cols.out);
   if (row.channel > kPlaneElements / p.channels || job.M * row.pitch > kPlaneElements) return p;
-  // Enough blocks for several threads; their sizes depend on the shape alone.
-  const double work =
-      static_cast<double>(job.M * job.depth()) * static_cast<double>(job.N * job.grid()) * static_cast<double>(job.G);
-  const int64_t want = static_cast<int64_t>(work / kConvBlockWork < 16 ? work / kConvBlockWork : 16);
+  const int64_t want = blocks_of_work(job);
   p.parts = max_of(1, min_of(want / (job.N * job.G), job.M / 112));
   const int64_t row_elements = max_of(row.rows.count * row.cols.count * p.channels, job.M / p.parts) * row.pitch;
   const int64_t most = max_of(1, kDirectElements / row_elements - row.rows.reach);

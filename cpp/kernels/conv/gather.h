@@ -116,42 +116,50 @@ template <class T> void flatten_pointwise(Gather<T>& job) {
 DL_INLINE int64_t row_panels(int64_t M) { return ceil_div(M, kConvRows); }
 DL_INLINE int64_t panel_row(int64_t q, int64_t M) { return q * M / row_panels(M); }
 
-// weights[g * M * depth + r0 * depth + k * R + r] = w[g, r0 + r, k], for the panel of rows [r0, r0 + R) and k = (c, t,
-// u).
-template <class T> void pack_panel(const Gather<T>& job, int64_t g, int64_t r0, int64_t R, T* panel) {
+// panel[(k - k0) * step + r] = w[g, r0 + r, k] for R rows and the terms k = (c, t, u) of [k0, k1); 0 for R <= r < step.
+template <class T> void pack_panel(const Gather<T>& job, int64_t g, int64_t r0, int64_t R, int64_t k0, int64_t k1,
+                                   T* panel, int64_t step) {
   using V = Lanes_t<T>;
   constexpr int L = V::size;
-  const T* w = job.w + g * job.w_g + r0 * job.w_m;
+  const T* const w = job.w + g * job.w_g + r0 * job.w_m;
   if (job.depth_first) {  // transpose squares
-    const int64_t K = job.depth();
-    for (int64_t i = 0; i < R; i += L)
-      for (int64_t k = 0; k < K; k += L) {
-        const int64_t depth = min_of(L, K - k), present = min_of(L, R - i);
+    for (int64_t i = 0; i < step; i += L)
+      for (int64_t k = k0; k < k1; k += L) {
+        const int64_t depth = min_of(L, k1 - k), present = R - i, kept = min_of(L, step - i);
         V square[L];
 #pragma GCC unroll 16
         for (int r = 0; r < L; ++r) square[r] = r < present ? load(w + (i + r) * job.w_m + k, depth) : broadcast(T{0});
         transpose(square);
-        for (int d = 0; d < depth; ++d) store(panel + (k + d) * R + i, square[d], present);
+        for (int d = 0; d < depth; ++d) store(panel + (k - k0 + d) * step + i, square[d], kept);
       }
     return;
   }
-  for (int64_t c = 0; c < job.C; ++c)
-    for (int64_t t = 0; t < job.rows.taps; ++t)
-      for (int64_t u = 0; u < job.cols.taps; ++u, panel += R) {
-        const T* from = w + c * job.w_c + (job.rows.first + t * job.rows.kernel_step) * job.KW + job.cols.first +
-                        u * job.cols.kernel_step;
-        for (int64_t r = 0; r < R; ++r) panel[r] = from[r * job.w_m];
-      }
+  const int64_t TW = job.cols.taps, taps = job.rows.taps * TW;
+  for (int64_t k = k0; k < k1; ++k, panel += step) {
+    const T* const from = w + k / taps * job.w_c + (job.rows.first + k % taps / TW * job.rows.kernel_step) * job.KW +
+                          job.cols.first + k % TW * job.cols.kernel_step;
+    for (int64_t r = 0; r < R; ++r) panel[r] = from[r * job.w_m];
+    for (int64_t r = R; r < step; ++r) panel[r] = T{0};
+  }
 }
 
+// weights[g * M * depth + r0 * depth + k * R + r] = w[g, r0 + r, k], for the panel of rows [r0, r0 + R).
 template <class T> void pack_weights(const Gather<T>& job) {
   const int64_t panels = row_panels(job.M), K = job.depth();
   parallel_for(job.G * panels, max_of(1, 65536 / max_of(1, kConvRows * K)), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t g = t / panels, r0 = panel_row(t % panels, job.M);
-      pack_panel(job, g, r0, panel_row(t % panels + 1, job.M) - r0, job.weights + (g * job.M + r0) * K);
+      const int64_t R = panel_row(t % panels + 1, job.M) - r0;
+      pack_panel(job, g, r0, R, 0, K, job.weights + (g * job.M + r0) * K, R);
     }
   });
+}
+
+// Blocks that the work is worth, so that several threads get some: by the shape alone, as all that is cut.
+template <class T> int64_t blocks_of_work(const Gather<T>& job) {
+  const double work = static_cast<double>(job.G * job.M) * static_cast<double>(job.N * job.grid()) *
+                      static_cast<double>(job.depth()) / kConvBlockWork;
+  return work < 16 ? static_cast<int64_t>(work) : 16;
 }
 
 // The pixels of all images, counted through, in chunks of at most kBlockPixels. A chunk lies within a row of the grid

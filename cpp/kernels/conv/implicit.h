@@ -69,9 +69,7 @@ template <class T> void scatter_runs(const Gather<T>& job, int64_t g, int64_t r0
 
 // Few pixels and many channels: the channels are cut too, as long as a block unfolds for 112 rows or more.
 template <class T> int64_t row_blocks_of(const Gather<T>& job, int64_t chunks) {
-  const double work = static_cast<double>(job.G * job.M) * static_cast<double>(job.N * job.grid()) *
-                      static_cast<double>(job.depth()) / kConvBlockWork;
-  const int64_t want = ceil_div(work < 16 ? static_cast<int64_t>(work) : 16, job.G * chunks);
+  const int64_t want = ceil_div(blocks_of_work(job), job.G * chunks);
   return max_of(ceil_div(job.M, kBlockMade), min_of(want, job.M / 112));
 }
 

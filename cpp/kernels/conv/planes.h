@@ -40,9 +40,13 @@ struct Residues {
   int64_t shift(int64_t t) const { return distance(t) / step; }
 };
 
+// From the first element that a pixel reads to the last.
+DL_INLINE int64_t span_of(const Axis& a) {
+  return a.taps > 0 ? (a.taps - 1) * (a.tap_step < 0 ? -a.tap_step : a.tap_step) : 0;
+}
+
 DL_INLINE Residues residues_of(const Axis& a) {
-  const int64_t span = a.taps > 0 ? (a.taps - 1) * (a.tap_step < 0 ? -a.tap_step : a.tap_step) : 0;
-  const int64_t low = a.tap_step < 0 ? a.offset - span : a.offset;
+  const int64_t span = span_of(a), low = a.tap_step < 0 ? a.offset - span : a.offset;
   return {low, a.step, a.offset, a.tap_step, min_of(a.step, span + 1), span / a.step};
 }
 

@@ -1,8 +1,9 @@
 #include "dispatch/kernel.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/implicit.h"
+#include "kernels/conv/pixels.h"
+#include "kernels/conv/pixel_weights.h"
 #include "kernels/conv/slide.h"
-#include "kernels/conv/weight_gradient.h"
 
 namespace dl {
 namespace {
@@ -10,6 +11,10 @@ namespace {
 template <class T> void gather(const Gather<T>& job) {
   const SlidePlan slide = slide_plan(job);
   if (slide.code) return slide_conv(job, slide);
+  if (job.C > kDirectRead) {  // images of fewer channels have tiles that make whole rows
+    const PixelPlan pixels = pixel_plan(job);
+    if (pixels.fits) return pixel_conv(job, pixels);
+  }
   const DirectPlan plan = direct_plan(job);
   if (plan.fits) return direct_conv(job, plan);
   implicit_gemm(job);
@@ -44,6 +49,8 @@ template <class T> void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T
     const DirectPlan plan = direct_plan(job);
     if (plan.fits) return direct_weight(job, plan, dy, dw, workspace, splits);
   }
+  const PixelWeightPlan plan = pixel_weight_plan(job);
+  if (plan.fits) return pixel_weight(job, plan, dy, dw, workspace, splits);
   weight_gemm(job, dy, dw, workspace, splits);
 }
 

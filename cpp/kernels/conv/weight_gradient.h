@@ -9,6 +9,8 @@
 namespace dl {
 namespace {
 
+constexpr int64_t kUnfoldedRows = 168, kUnfoldedCols = 256;  // of a block
+
 // panels[j][at + pixel][lane] = dy[channel m0 + j * width + lane, pixel], for the pixels [begin, end) over all images.
 template <class T> void transpose_dy(const Gather<T>& job, const T* dy, int64_t g, int64_t m0, int64_t m1,
                                      int64_t begin, int64_t end, T* panels) {
@@ -45,11 +47,11 @@ template <class T> void weight_block(const Gather<T>& job, const Chunks& chunks,
                                      T* dw, T* scratch, int64_t g, int64_t k0, int64_t k1, int64_t m0, int64_t m1,
                                      int64_t s0, int64_t s1) {
   constexpr int L = Lanes_t<T>::size;
-  constexpr int64_t width = kConvVectors * L, sums_row = kWeightCols;
+  constexpr int64_t width = kConvVectors * L, sums_row = kUnfoldedCols;
   const int64_t K = job.depth(), rows = k1 - k0;
-  T* const sums = scratch;                                      // [rows][kWeightCols]
-  T* const unfolded = sums + kWeightRows * sums_row;            // [rows][kBlockPixels]
-  T* const transposed = unfolded + kWeightRows * kBlockPixels;  // panels of [kBlockPixels][width]
+  T* const sums = scratch;                                        // [rows][kUnfoldedCols]
+  T* const unfolded = sums + kUnfoldedRows * sums_row;            // [rows][kBlockPixels]
+  T* const transposed = unfolded + kUnfoldedRows * kBlockPixels;  // panels of [kBlockPixels][width]
   fill_zero(sums, rows * sums_row);
   for (int64_t s = s0; s < s1; ++s) {
     const int64_t p = chunks.begin(s), count = chunks.end(s) - p;
@@ -71,7 +73,7 @@ template <class T> void weight_block(const Gather<T>& job, const Chunks& chunks,
 
 template <class T> void weight_gemm(const Gather<T>& job, const T* dy, T* dw, T* workspace, int64_t splits) {
   const Chunks chunks = chunks_of(job);
-  const int64_t K = job.depth(), row_blocks = ceil_div(K, kWeightRows), col_blocks = ceil_div(job.M, kWeightCols);
+  const int64_t K = job.depth(), row_blocks = ceil_div(K, kUnfoldedRows), col_blocks = ceil_div(job.M, kUnfoldedCols);
   const int64_t blocks = row_blocks * col_blocks;
   if (job.G * blocks == 0) return;
   const double work = static_cast<double>(job.N * job.grid()) / static_cast<double>(splits) *
@@ -79,8 +81,8 @@ template <class T> void weight_gemm(const Gather<T>& job, const T* dy, T* dw, T*
   const int64_t grain = static_cast<int64_t>(kConvBlockWork / (work + 256));
   parallel_for(splits * job.G * blocks, max_of(1, grain), [&](int64_t begin, int64_t end) {
     T* const scratch = static_cast<T*>(thread_scratch());
-    Unfolder<T> unfolder(job, kWeightRows,
-                         scratch + kWeightRows * (kWeightCols + kBlockPixels) + kBlockPixels * kWeightCols);
+    Unfolder<T> unfolder(job, kUnfoldedRows,
+                         scratch + kUnfoldedRows * (kUnfoldedCols + kBlockPixels) + kBlockPixels * kUnfoldedCols);
     for (int64_t t = begin; t < end; ++t) {
       const int64_t split = t / (job.G * blocks), g = t / blocks % job.G;
       const int64_t rb = t / col_blocks % row_blocks, cb = t % col_blocks;

@@ -84,6 +84,16 @@ std::vector<Conv2dShape> shapes() {
         all.push_back(shape_of(2, 1, 8, n, 5, k, k, 1, padded(k / 2, stride)));
       }
   all.push_back(shape_of(1, 3, 12, 20, 1, 3, 3));
+  // Tiles of pixels: in place and from planes, pieces of rows, images together, bands of one, channels in pieces.
+  for (int64_t n : {1, 6, 7, 13, 14, 15, 29, 43}) all.push_back(shape_of(2, 5, 3, n, 33, 3, 3, 1, padded(1)));
+  for (int64_t stride : {1, 2, 3}) {
+    all.push_back(shape_of(3, 37, 15, 15, 47, 3, 3, 1, padded(0, stride)));
+    all.push_back(shape_of(2, 20, 9, 12, 50, 3, 2, 2, {stride, 2, 1, 0, 1, 1, 1, 1}));
+    all.push_back(shape_of(1, 21, 33, 34, 32, 1, 1, 1, padded(0, stride)));
+    all.push_back(shape_of(1, 6, 20, 21, 36, 3, 3, 1, padded(2, stride, 2)));
+  }
+  all.push_back(shape_of(1, 6, 5, 1023, 33, 3, 3, 1, padded(1)));
+  all.push_back(shape_of(5, 130, 3, 5, 131, 1, 1));
   // Few channels read, many made, long rows.
   for (int64_t n : {65, 71, 97}) all.push_back(shape_of(2, 3, 11, n, 43, 7, 7, 1, padded(3, 2)));
   for (int64_t m : {1, 2, 3, 4, 6, 7, 12, 13, 14, 15, 28, 29, 43}) all.push_back(shape_of(1, 3, 5, 9, m, 2, 3));
@@ -98,7 +108,7 @@ template <class T> struct Problem {
   explicit Problem(const Conv2dShape& shape, int misalign = 0)
       : s(shape),
         x(s.N * s.C * s.H * s.W, misalign),
-        w(conv2d_workspace(s), misalign),
+        w(s.O * (s.C / s.groups) * s.KH * s.KW, misalign),
         y(s.N * s.O * s.OH * s.OW, misalign),
         bias_o(s.O, misalign),
         bias_c(s.C, misalign) {}
@@ -220,7 +230,8 @@ TEST(Conv, WeightGradient) {
 template <class Op> void same_bits() {
   for (const Conv2dShape& s :
        {shape_of(2, 24, 30, 31, 40, 3, 3, 1, padded(1)), shape_of(3, 16, 40, 40, 16, 3, 3, 16, padded(1)),
-        shape_of(8, 3, 33, 33, 40, 5, 5, 1, padded(2, 2)), shape_of(1, 300, 7, 7, 300, 1, 1)})
+        shape_of(8, 3, 33, 33, 40, 5, 5, 1, padded(2, 2)), shape_of(1, 300, 7, 7, 300, 1, 1),
+        shape_of(1, 130, 7, 7, 200, 3, 3, 1, padded(1)), shape_of(1, 20, 90, 30, 128, 3, 3, 1, padded(1, 2))})
     for_each_fast_version<typename Op::Fn>(Op::name + std::string("float32"), [&](auto kernel) {
       SCOPED_TRACE(text_of(s));
       Problem<float> p(s);
