@@ -1,8 +1,8 @@
 #include "dispatch/kernel.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/implicit.h"
-#include "kernels/conv/pixels.h"
 #include "kernels/conv/pixel_weights.h"
+#include "kernels/conv/pixels.h"
 #include "kernels/conv/slide.h"
 
 namespace dl {
