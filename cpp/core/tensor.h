@@ -65,6 +65,8 @@ Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op);
 // Maps -ndim <= axis < ndim onto 0 ... ndim-1, or raises IndexError.
 int normalize_axis(int64_t axis, int ndim, const Dims& shape, const char* op);
 
+struct Prepacked;  // core/prepack.h
+
 // Bytes that several tensors may share. `version` counts in-place writes: so autograd can tell a changed saved value.
 struct Storage {
   void* data = nullptr;
@@ -72,6 +74,7 @@ struct Storage {
   bool writable = true;
   std::atomic<uint32_t> version{0};
   std::function<void()> release_foreign;  // set when the bytes belong to NumPy, DLPack or a mapped file
+  std::shared_ptr<Prepacked> prepacked;   // set where kernels may keep a copy in their own order
   std::shared_ptr<PlannedHeap> heap;      // that the bytes come from, if it is not the process's: see core/plan.h
 
   explicit Storage(size_t n);

@@ -371,6 +371,9 @@ def isinf(x: Any, /) -> _Tensor: ...
 
 def isnan(x: Any, /) -> _Tensor: ...
 
+def keep_packed(w: Tensor, keep: bool) -> None:
+    """Whether kernels keep a copy of these weights in the order that they read them; see nn.utils.prepack."""
+
 def keep_saved_values(x: Tensor, y: Any, since: int) -> None:
     """What nodes behind y, made after `since`, saved of x's memory is about to be overwritten: they get copies."""
 

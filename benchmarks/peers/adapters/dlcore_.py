@@ -14,7 +14,7 @@ from benchmarks.peers.inputs import Params
 from dlcore import nn, optim
 from dlcore.models.gpt2 import GPT2, GPT2Cache, GPT2Config
 from dlcore.nn import functional
-from dlcore.nn.utils import fuse_conv_bn_eval
+from dlcore.nn.utils import fuse_conv_bn_eval, prepack
 
 # Parameters of a block: ours and those of inputs.gpt_parameters.
 LAYERS = {
@@ -46,12 +46,12 @@ class DLCore(TorchNames):
         return dlcore.linear(x, layer.weight, layer.bias, "gelu_tanh")
 
     def vision_model(self, kind: str) -> Any:
-        """Batch norm folded into the convolution before it, as ONNX Runtime and frozen compiled models have it."""
+        """Batch norm folded and weights packed in advance, as ONNX Runtime and frozen compiled models have it."""
         model = super().vision_model(kind)
         for module in model.modules():
             if isinstance(module, nn.Sequential) and [type(m) for m in module] == [nn.Conv2d, nn.BatchNorm2d]:
                 module[0], module[1] = fuse_conv_bn_eval(*module).requires_grad_(False), nn.Identity()
-        return model
+        return prepack(model)
 
     def train_mlp(self, p: Params) -> Call:
         layers = [(nn.Parameter(self.tensor(w.T)), nn.Parameter(self.tensor(b))) for w, b in inputs.mlp_parameters()]

@@ -20,9 +20,13 @@ struct Conv2dShape {
   int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
 };
 
-// y as above; b (O,) or null. workspace: conv2d_workspace() elements.
-template <class T>
-using conv2d_forward_fn = void (*)(const T* x, const T* w, const T* b, T* y, T* workspace, const Conv2dShape* shape);
+// y as above; b (O,) or null. packed: what conv2d_pack made of w, or null. workspace: conv2d_workspace() elements.
+template <class T> using conv2d_forward_fn = void (*)(const T* x, const T* w, const T* packed, const T* b, T* y,
+                                                      T* workspace, const Conv2dShape* shape);
+
+// packed = w as conv2d_forward of the same target reads it, for images of any size and number: conv2d_packed()
+// elements. Of `shape` only the weights' part is read.
+template <class T> using conv2d_pack_fn = void (*)(const T* w, T* packed, const Conv2dShape* shape);
 
 // dx[n, c, ...] = sum over every y element that read it of dy * w, the adjoint of forward in x; also the transposed
 // convolution of dy, to which b (C,) or null is added. workspace: conv2d_workspace() elements.
@@ -39,10 +43,18 @@ using conv2d_weight_gradient_fn = void (*)(const T* dy, const T* x, T* dw, T* wo
 constexpr int64_t kPointwisePixels = 256, kPointwiseDepth = 128;
 
 // The weights, reordered for the register tiles, in panels of up to 32 channels made.
+static inline int64_t conv2d_panels(int64_t made) { return made < 32 ? 2 * made : (made + 31) / 32 * 32; }
 static inline int64_t conv2d_workspace(const Conv2dShape& s) {
-  const auto panels = [](int64_t made) { return made < 32 ? 2 * made : (made + 31) / 32 * 32; };
-  const int64_t C = s.C / s.groups, O = s.O / s.groups, forward = panels(O) * C, gradient = O * panels(C);
+  const int64_t C = s.C / s.groups, O = s.O / s.groups;
+  const int64_t forward = conv2d_panels(O) * C, gradient = O * conv2d_panels(C);
   return s.groups * s.KH * s.KW * (forward > gradient ? forward : gradient);
+}
+
+// 0 where the weights are never read in such panels.
+constexpr int64_t kPackedChannels = 4, kPackedTaps = 144;
+static inline int64_t conv2d_packed(const Conv2dShape& s) {
+  const int64_t C = s.C / s.groups, O = s.O / s.groups, taps = s.KH * s.KW;
+  return O < 32 || C <= kPackedChannels || taps > kPackedTaps ? 0 : s.groups * taps * conv2d_panels(O) * C;
 }
 
 // The weight gradient is cut into blocks of about kWeightRows x kWeightCols of its (C/groups * KH * KW) x (O/groups)

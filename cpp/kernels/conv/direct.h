@@ -8,7 +8,7 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kDirectRead = 4;     // channels read: colour images
+constexpr int64_t kDirectRead = kPackedChannels;  // channels read: colour images
 constexpr int64_t kDirectTerms = 288;  // of the sum at once: weights and pixels of a tile share the first-level cache
 constexpr int64_t kDirectElements = 64 * 1024;  // of planes and of sums at once, where a row allows it
 constexpr int64_t kDirectRows = 4;    // of a block, where the grid has them: neighbours read the same rows again

@@ -33,6 +33,7 @@ template <class T> struct Gather {
   Axis rows, cols;
   int64_t KW, w_g, w_m, w_c;  // w: size of a kernel row; steps between groups, channels made and channels read
   bool depth_first;           // the terms of one m are neighbours in w, as they are forward
+  const T* packed = nullptr;  // w in panels of pixel tiles, or null: see pack_pixel_panels
   int64_t depth() const { return C * rows.taps * cols.taps; }
   int64_t grid() const { return rows.out * cols.out; }
   const T* x_planes(int64_t n, int64_t g) const { return x + (n * G + g) * C * rows.in * cols.in; }

@@ -23,7 +23,7 @@ struct PixelWeightPlan {
 template <class T> PixelWeightPlan pixel_weight_plan(const Gather<T>& job) {
   PixelWeightPlan p{};
   const int64_t taps = job.rows.taps * job.cols.taps, H = job.rows.out, W = job.cols.out;
-  if (job.M < kPixelWidth<T> || job.C == 0 || taps == 0 || taps > kPixelTerms || job.N * job.grid() == 0) return p;
+  if (job.M < kPixelWidth<T> || job.C == 0 || taps == 0 || taps > kPackedTaps || job.N * job.grid() == 0) return p;
   if (W > kBlockPixels || span_of(job.rows) > kPixels || span_of(job.cols) > kPixels) return p;
   const bool pointwise = taps == 1 && job.rows.step == 1 && job.cols.step == 1;
   if (pointwise && job.grid() > kPixelsAtOnce / 2) return p;  // nothing is read twice

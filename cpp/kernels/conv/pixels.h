@@ -10,7 +10,6 @@
 namespace dl {
 namespace {
 
-constexpr int64_t kPixelTerms = 144;      // of a sum at once: their weights take half of the first-level cache
 constexpr int64_t kPixels = 1024;         // of a block at most, and of a row
 constexpr int64_t kPixelSums = 65536;     // of a block, about: they stay in the second-level cache
 constexpr int64_t kPixelPlanes = 131072;  // elements of a block's planes
@@ -63,11 +62,11 @@ struct PixelPlan {
 template <class T> PixelPlan pixel_plan(const Gather<T>& job) {
   PixelPlan p{};
   const int64_t taps = job.rows.taps * job.cols.taps, grid = job.grid(), H = job.rows.out, W = job.cols.out;
-  if (job.M < kPixelWidth<T> || job.C == 0 || taps == 0 || taps > kPixelTerms || job.N * grid == 0) return p;
+  if (job.M < kPixelWidth<T> || job.C == 0 || taps == 0 || taps > kPackedTaps || job.N * grid == 0) return p;
   if (job.cols.step > 2 || W > kPixels || span_of(job.rows) > kPixels || span_of(job.cols) > kPixels) return p;
   const bool pointwise = taps == 1 && job.rows.step == 1 && job.cols.step == 1;
   if (pointwise && (grid > kPointwisePixels || job.C < kPointwiseDepth)) return p;
-  p.channels = ceil_div(job.C, ceil_div(job.C, kPixelTerms / taps));
+  p.channels = ceil_div(job.C, ceil_div(job.C, kPackedTaps / taps));
   const auto planes = [&](int64_t height) {
     const PixelLayout layout = pixel_layout(job, height);
     return layout.in_place ? 1 : p.channels * layout.channel;
@@ -190,7 +189,7 @@ template <class T> void pixel_block(const Gather<T>& job, const PixelPlan& plan,
   const int64_t sums_row = ceil_div(block.m1 - block.m0, kPixelWidth<T>) * kPixelWidth<T>;
   T* const planes = static_cast<T*>(thread_scratch());
   T* const packed = planes + kPixelPlanes;
-  T* const sums = packed + kPixelTerms * kPixelWidth<T>;
+  T* const sums = packed + kPackedTaps * kPixelWidth<T>;
   PixelRun<T> runs[kPixels];
   const int64_t count = pixel_runs_of(job, plan, images, rows, runs);
   if (!layout.in_place) fill_zero(planes, images * image);
@@ -227,20 +226,29 @@ template <class T> void pixel_block(const Gather<T>& job, const PixelPlan& plan,
     }
 }
 
+// The weights of every group in panels of [depth][kPixelWidth].
+template <class T> void pack_pixel_panels(const Gather<T>& job, T* weights) {
+  constexpr int64_t width = kPixelWidth<T>;
+  const int64_t K = job.depth(), panels = ceil_div(job.M, width);
+  parallel_for(job.G * panels, max_of(1, 65536 / (width * K)), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t m = t % panels * width;
+      pack_panel(job, t / panels, m, min_of(width, job.M - m), 0, K, weights + t * width * K, width);
+    }
+  });
+}
+
 template <class T> void pixel_conv(const Gather<T>& job, const PixelPlan& plan) {
   constexpr int64_t width = kPixelWidth<T>;
   const PixelLayout& layout = plan.layout;
   const int64_t K = job.depth(), panels = ceil_div(job.M, width), per_group = plan.bands * plan.image_blocks;
-  const bool own = per_group == 1;  // no two blocks use the same weights
-  if (!own)
-    parallel_for(job.G * panels, max_of(1, 65536 / (width * K)), [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const int64_t m = t % panels * width;
-        pack_panel(job, t / panels, m, min_of(width, job.M - m), 0, K, job.weights + t * width * K, width);
-      }
-    });
+  const T* weights = job.packed;
+  if (!weights && per_group > 1) {  // else no two blocks use the same
+    pack_pixel_panels(job, job.weights);
+    weights = job.weights;
+  }
   parallel_for(job.G * per_group * plan.parts, 1, [&](int64_t begin, int64_t end) {
-    int32_t at[kPixelTerms];
+    int32_t at[kPackedTaps];
     for (int64_t c = 0, k = 0; c < plan.channels; ++c)
       for (int64_t t = 0; t < job.rows.taps; ++t)
         for (int64_t u = 0; u < job.cols.taps; ++u)
@@ -256,7 +264,7 @@ template <class T> void pixel_conv(const Gather<T>& job, const PixelPlan& plan) 
                              min_of(job.rows.out, i + plan.height),
                              part * panels / plan.parts * width,
                              min_of(job.M, (part + 1) * panels / plan.parts * width)};
-      if (block.i0 < block.i1) pixel_block(job, plan, block, at, own ? nullptr : job.weights + g * panels * width * K);
+      if (block.i0 < block.i1) pixel_block(job, plan, block, at, weights ? weights + g * panels * width * K : nullptr);
     }
   });
 }

@@ -9,7 +9,8 @@ template <class T> double at(const T* plane, int64_t h, int64_t w, int64_t H, in
   return h < 0 || h >= H || w < 0 || w >= W ? 0.0 : static_cast<double>(plane[h * W + w]);
 }
 
-template <class T> void conv2d_forward(const T* x, const T* w, const T* b, T* y, T*, const Conv2dShape* shape) {
+template <class T>
+void conv2d_forward(const T* x, const T* w, const T*, const T* b, T* y, T*, const Conv2dShape* shape) {
   const Conv2dShape& s = *shape;
   const int64_t C = s.C / s.groups, M = s.O / s.groups;
   for (int64_t n = 0; n < s.N; ++n)
@@ -26,6 +27,8 @@ template <class T> void conv2d_forward(const T* x, const T* w, const T* b, T* y,
           y[((n * s.O + o) * s.OH + i) * s.OW + j] = static_cast<T>(sum);
         }
 }
+
+template <class T> void conv2d_pack(const T*, T*, const Conv2dShape*) {}  // w is read as it is
 
 // The element of dy that tap t reads for row (or column) h of dx; -1 where there is none.
 int64_t source(int64_t h, int64_t t, int64_t stride, int64_t pad, int64_t dilation) {
@@ -72,6 +75,8 @@ template <class T> void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T
 
 DL_REGISTER("conv2d_forward/float32", conv2d_forward, conv2d_forward_fn<float>)
 DL_REGISTER("conv2d_forward/float64", conv2d_forward, conv2d_forward_fn<double>)
+DL_REGISTER("conv2d_pack/float32", conv2d_pack, conv2d_pack_fn<float>)
+DL_REGISTER("conv2d_pack/float64", conv2d_pack, conv2d_pack_fn<double>)
 DL_REGISTER("conv2d_input_gradient/float32", conv2d_input_gradient, conv2d_input_gradient_fn<float>)
 DL_REGISTER("conv2d_input_gradient/float64", conv2d_input_gradient, conv2d_input_gradient_fn<double>)
 DL_REGISTER("conv2d_weight_gradient/float32", conv2d_weight_gradient, conv2d_weight_gradient_fn<float>)

@@ -21,10 +21,16 @@ template <class T> void gather(const Gather<T>& job) {
 }
 
 template <class T>
-void conv2d_forward(const T* x, const T* w, const T* b, T* y, T* workspace, const Conv2dShape* shape) {
+void conv2d_forward(const T* x, const T* w, const T* packed, const T* b, T* y, T* workspace, const Conv2dShape* shape) {
   Gather<T> job = forward_gather(x, w, b, y, workspace, *shape);
+  job.packed = packed;
   flatten_pointwise(job);
   gather(job);
+}
+
+template <class T> void conv2d_pack(const T* w, T* packed, const Conv2dShape* shape) {
+  const Gather<T> job = forward_gather<T>(nullptr, w, nullptr, nullptr, nullptr, *shape);
+  if (job.M >= kPixelWidth<T> && conv2d_packed(*shape) > 0) pack_pixel_panels(job, packed);
 }
 
 template <class T>
@@ -56,6 +62,8 @@ template <class T> void conv2d_weight_gradient(const T* dy, const T* x, T* dw, T
 
 DL_REGISTER("conv2d_forward/float32", conv2d_forward, conv2d_forward_fn<float>)
 DL_REGISTER("conv2d_forward/float64", conv2d_forward, conv2d_forward_fn<double>)
+DL_REGISTER("conv2d_pack/float32", conv2d_pack, conv2d_pack_fn<float>)
+DL_REGISTER("conv2d_pack/float64", conv2d_pack, conv2d_pack_fn<double>)
 DL_REGISTER("conv2d_input_gradient/float32", conv2d_input_gradient, conv2d_input_gradient_fn<float>)
 DL_REGISTER("conv2d_input_gradient/float64", conv2d_input_gradient, conv2d_input_gradient_fn<double>)
 DL_REGISTER("conv2d_weight_gradient/float32", conv2d_weight_gradient, conv2d_weight_gradient_fn<float>)

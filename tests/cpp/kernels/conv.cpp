@@ -140,7 +140,7 @@ template <class T> struct Forward {
   static int64_t size(const Problem<T>& p) { return p.y.size(); }
   static void run(const Problem<T>& p, Fn kernel, bool bias, GuardedBuffer<T>& out) {
     GuardedBuffer<T> workspace(conv2d_workspace(p.s));
-    kernel(p.x.data(), p.w.data(), bias ? p.bias_o.data() : nullptr, out.data(), workspace.data(), &p.s);
+    kernel(p.x.data(), p.w.data(), nullptr, bias ? p.bias_o.data() : nullptr, out.data(), workspace.data(), &p.s);
   }
 };
 template <class T> struct InputGradient {
@@ -209,6 +209,37 @@ template <class Op, class T> void compare() {
       expect_same(out, exact);
     });
   }
+}
+
+// Packed weights change where they are read from and nothing else.
+template <class T> void same_from_packed() {
+  const std::string type = dtype<T>();
+  int packed_shapes = 0;
+  for (const Conv2dShape& s : shapes()) {
+    if (conv2d_packed(s) == 0) continue;
+    SCOPED_TRACE(text_of(s));
+    ++packed_shapes;
+    Problem<T> p(s);
+    p.randomise();
+    compared_kernels().insert("conv2d_pack/" + type);
+    for (int t = static_cast<int>(Target::baseline); t < static_cast<int>(Target::cuda); ++t) {
+      const auto pack = find_version<conv2d_pack_fn<T>>("conv2d_pack/" + type, Target(t));
+      const auto kernel = find_version<conv2d_forward_fn<T>>("conv2d_forward/" + type, Target(t));
+      if (!pack || !cpu_supports(Target(t))) continue;
+      SCOPED_TRACE(target_name(Target(t)));
+      GuardedBuffer<T> packed(conv2d_packed(s)), workspace(conv2d_workspace(s)), plain(p.y.size()), out(p.y.size());
+      pack(p.w.data(), packed.data(), &s);
+      kernel(p.x.data(), p.w.data(), nullptr, p.bias_o.data(), plain.data(), workspace.data(), &s);
+      kernel(p.x.data(), p.w.data(), packed.data(), p.bias_o.data(), out.data(), workspace.data(), &s);
+      expect_same(out, plain);
+    }
+  }
+  EXPECT_GT(packed_shapes, 20);
+}
+
+TEST(Conv, Packed) {
+  same_from_packed<float>();
+  same_from_packed<double>();
 }
 
 TEST(Conv, Forward) {
