@@ -149,7 +149,7 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
     const auto run = [&](const T* in, const T* weights, const T* bias, T* out, T* scratch, const Conv2dShape* shape) {
       Tensor packed;
       if (elements > 0)
-        packed = prepacked(p.w, elements, reinterpret_cast<AnyFn>(pack.get()),
+        packed = prepacked(p.w, elements, dtype, groups, reinterpret_cast<AnyFn>(pack.get()),
                            [&](const Tensor& to) { pack(weights, to.data<T>(), shape); });
       kernel(in, weights, packed ? packed.data<T>() : nullptr, bias, out, scratch, shape);
     };
@@ -228,15 +228,6 @@ Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& siz
 
 DL_BIND(conv) {
   using namespace dl;
-  m.def(
-      "keep_packed",
-      [](const Tensor& w, bool keep) {
-        std::shared_ptr<Prepacked>& kept = w.storage()->prepacked;
-        if (!keep) kept = nullptr;
-        else if (!kept) kept = std::make_shared<Prepacked>();
-      },
-      py::arg("w"), py::arg("keep"),
-      "Whether kernels keep a copy of these weights in the order that they read them; see nn.utils.prepack.");
   m.def("conv2d_forward", &conv2d_forward, py::arg("x"), py::arg("w"), py::arg("b"), py::arg("stride"),
         py::arg("padding"), py::arg("dilation"), py::arg("groups"),
         "Convolution; padding is (top, bottom, left, right).");

@@ -1,5 +1,6 @@
 #include "kernels/matmul/matmul.h"
 
+#include "core/prepack.h"
 #include "ops/common.h"
 
 namespace dl {
@@ -12,6 +13,7 @@ DType sum_dtype(DType t) { return t == DType::bfloat16 ? DType::float32 : t; }
 struct Extras {
   Tensor bias, pre;
   MatmulActivation activation = MatmulActivation::none;
+  bool constant_b = false;  // its storage may keep it packed
 };
 
 struct BatchDim { int64_t size, a, b, c; };
@@ -41,8 +43,7 @@ std::vector<BatchDim> batch_dims(const Tensor& a, const Tensor& b, const Tensor&
 }
 
 // c = activation(a @ b + bias); a (..., M, K), b (..., K, N), c (..., M, N) contiguous, shapes checked.
-template <class In, class Out>
-void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras, const char* kernel_name) {
+template <class In, class Out> void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras) {
   MatmulArgs<In, Out> p{};
   p.a = static_cast<const In*>(a.raw());
   p.b = static_cast<const In*>(b.raw());
@@ -70,20 +71,30 @@ void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras
   p.activation = extras.activation;
   const Tensor workspace = Tensor::empty({matmul_workspace<Out>(p.M, p.N, p.K, batch)}, sum_dtype(c.dtype()));
   p.workspace = static_cast<matmul_sum_t<Out>*>(workspace.raw());
-  static const Kernel<matmul_fn<In, Out>> kernel{kernel_name};
+  static const Kernel<matmul_fn<In, Out>> kernel{cat("matmul/", name(dtype_of<Out>())).c_str()};
   const double work = static_cast<double>(batch) * p.M * p.N * p.K;
-  launch(work < 1e18 ? static_cast<int64_t>(work) : INT64_MAX, [&] { kernel(p); });
+  launch(work < 1e18 ? static_cast<int64_t>(work) : INT64_MAX, [&] {
+    Tensor packed;
+    if constexpr (!std::is_integral<In>::value)
+      if (extras.constant_b && p.batch_dims == 0 && matmul_shares_b(p.M, p.N, p.K, 1)) {
+        static const Kernel<matmul_pack_fn<In, Out>> pack{cat("matmul_pack/", name(dtype_of<Out>())).c_str()};
+        packed = prepacked(b, matmul_packed(p.N, p.K), sum_dtype(c.dtype()), 0, reinterpret_cast<AnyFn>(pack.get()),
+                           [&](const Tensor& to) { pack(p, static_cast<matmul_sum_t<Out>*>(to.raw())); });
+        if (packed) p.packed = static_cast<const matmul_sum_t<Out>*>(packed.raw());
+      }
+    kernel(p);
+  });
 }
 
-void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras) {
+void run_any(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras) {
   if (c.numel() == 0) return;
   switch (a.dtype()) {
-    case DType::float32: return run<float, float>(a, b, c, extras, "matmul/float32");
-    case DType::bfloat16: return run<bfloat16, bfloat16>(a, b, c, extras, "matmul/bfloat16");
-    case DType::float64: return run<double, double>(a, b, c, extras, "matmul/float64");
-    case DType::int64: return run<int64_t, int64_t>(a, b, c, extras, "matmul/int64");
-    case DType::int32: return run<int32_t, int32_t>(a, b, c, extras, "matmul/int32");
-    default: return run<uint8_t, uint8_t>(a, b, c, extras, "matmul/uint8");
+    case DType::float32: return run<float, float>(a, b, c, extras);
+    case DType::bfloat16: return run<bfloat16, bfloat16>(a, b, c, extras);
+    case DType::float64: return run<double, double>(a, b, c, extras);
+    case DType::int64: return run<int64_t, int64_t>(a, b, c, extras);
+    case DType::int32: return run<int32_t, int32_t>(a, b, c, extras);
+    default: return run<uint8_t, uint8_t>(a, b, c, extras);
   }
 }
 
@@ -115,7 +126,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   shape.push_back(left.size(-2));
   shape.push_back(right.size(-1));
   Tensor c = Tensor::empty(shape, dtype);
-  run(left, right, c, {});
+  run_any(left, right, c, {});
   if (b.ndim() == 1) c = c.squeeze(-1);
   if (a.ndim() == 1) c = c.squeeze(b.ndim() == 1 ? -1 : -2);
   return c;
@@ -149,9 +160,10 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
   const Tensor y = Tensor::empty(row_shape, x.dtype());
   Extras extras;
   extras.activation = act;
+  extras.constant_b = true;
   if (b) extras.bias = cast(*b, sum_dtype(x.dtype()));
   if (keep_pre) extras.pre = Tensor::empty(row_shape, x.dtype());
-  run(rows, w.transpose(0, 1), y, extras);
+  run_any(rows, w.transpose(0, 1), y, extras);
   return {y.view_as_shape(shape), keep_pre ? extras.pre.view_as_shape(shape) : Tensor()};
 }
 
@@ -160,6 +172,15 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
 
 DL_BIND(matmul) {
   using namespace dl;
+  m.def(
+      "keep_packed",
+      [](const Tensor& w, bool keep) {
+        std::shared_ptr<Prepacked>& kept = w.storage()->prepacked;
+        if (!keep) kept = nullptr;
+        else if (!kept) kept = std::make_shared<Prepacked>();
+      },
+      py::arg("w"), py::arg("keep"),
+      "Whether kernels keep a copy of these weights in the order that they read them; see nn.utils.prepack.");
   m.def("matmul", &dl::matmul, py::arg("a"), py::arg("b"),
         "Matrix product with NumPy's rules for one and many dimensions.");
   m.def(

@@ -23,6 +23,10 @@ def model(dtype=dl.float32):
     return nn.Sequential(*layers).to(dtype).eval()
 
 
+def perceptron(dtype=dl.float32):
+    return nn.Sequential(nn.Linear(130, 260), nn.ReLU(), nn.Linear(260, 140)).to(dtype).eval()
+
+
 def images(n, dtype=dl.float32):
     return dl.randn((n, 16, 15, 14), dtype=dtype)
 
@@ -45,6 +49,21 @@ def test_same_bits(dtype):
     for _ in range(2):
         for x, y in zip(batches, expected, strict=True):
             assert np.array_equal(bits(module, x), y)
+
+
+@pytest.mark.parametrize("dtype", [dl.float32, dl.float64, dl.bfloat16])
+def test_linear_layers(dtype):
+    module = perceptron(dtype)
+    batches = [dl.randn((n, 130)).to(dtype) for n in (200, 1, 40, 400)]
+    with dl.no_grad():
+        expected = [module(x).float().numpy().copy() for x in batches]
+        before = memory()
+        prepack(module)
+        for _ in range(2):
+            for x, y in zip(batches, expected, strict=True):
+                assert np.array_equal(module(x).float().numpy(), y)
+    weights = sum(layer.weight.numel() for layer in module if isinstance(layer, nn.Linear))
+    assert memory() - before >= weights * (8 if dtype is dl.float64 else 4)
 
 
 def test_the_copy_is_kept_and_given_back():

@@ -53,6 +53,9 @@ class DLCore(TorchNames):
                 module[0], module[1] = fuse_conv_bn_eval(*module).requires_grad_(False), nn.Identity()
         return prepack(model)
 
+    def frozen_gpt(self, dtype: str) -> Any:
+        return prepack(super().frozen_gpt(dtype))
+
     def train_mlp(self, p: Params) -> Call:
         layers = [(nn.Parameter(self.tensor(w.T)), nn.Parameter(self.tensor(b))) for w, b in inputs.mlp_parameters()]
         x, y = (self.tensor(array) for array in inputs.labelled(p["B"], 784))

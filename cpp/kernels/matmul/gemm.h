@@ -279,48 +279,69 @@ void pack_group(const MatmulArgs<In, Out>& p, const SharedB<E>& part, int64_t st
               part.panel(k, j, panel_depth<E>(terms), width), width, width);
 }
 
+// The parts of B in the order in which they lie in MatmulArgs::packed. body(part, step): `step` terms of K at a time.
+template <class In, class Out, class E, class Body>
+void for_each_part(const MatmulArgs<In, Out>& p, matmul_sum_t<Out>* packed, const Body& body) {
+  const int64_t cols = matmul_packed_cols(p.N), depth = matmul_packed_depth(p.N, p.K);
+  const int64_t step = even_piece(depth, kBlockDepth, Panel<E>::step);
+  for (int64_t j = 0; j < p.N; j += cols)
+    for (int64_t k = 0; k < p.K; k += depth, packed += p.packed ? cols * depth : 0)
+      body(SharedB<E>{reinterpret_cast<E*>(packed), k, j, min_of(depth, p.K - k), min_of(cols, p.N - j)}, step);
+}
+
+template <class Out, class E> int64_t pack_groups(const SharedB<E>& part, int64_t step) {
+  return ceil_div(part.N, kSharedGroup * kPanelCols<matmul_sum_t<Out>>) * ceil_div(part.K, step);
+}
+
+template <class In, class Out, class E = matmul_sum_t<Out>>
+void matmul_pack(const MatmulArgs<In, Out>& args, matmul_sum_t<Out>* packed) {
+  MatmulArgs<In, Out> p = args;
+  p.packed = packed;
+  for_each_part<In, Out, E>(p, packed, [&](const SharedB<E>& part, int64_t step) {
+    parallel_for(pack_groups<Out>(part, step), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) pack_group(p, part, step, t);
+    });
+  });
+}
+
 // Parts of B so far, and the one that this thread has in its scratch memory.
 int64_t last_part = 0;
 thread_local int64_t own_part = 0;
 
 // B is packed once for all blocks of C, part by part: by all threads, or, where it is small, by every thread for
-// itself, so that none waits for another or fetches what another one has just written.
+// itself, so that none waits for another or fetches what another one has just written; or it was packed beforehand.
 template <class In, class Out, class E> void multiply_shared(const MatmulArgs<In, Out>& p, const Plan& plan) {
   constexpr int64_t width = kPanelCols<matmul_sum_t<Out>>;
-  const int64_t part_cols = matmul_packed_cols(p.N), part_depth = matmul_packed_depth(p.N, p.K);
-  const int64_t step = even_piece(part_depth, kBlockDepth, Panel<E>::step);
-  Plan local = plan;
-  local.depth = step;
   // Columns are padded to a panel, and there are more than kFewRows.
   static_assert((panels_room<E>() + kOwnB * width / kFewRows) * sizeof(E) <= kMaxScratch / (kInC<Out> ? 1 : 2),
                 "B of one's own fits");
-  for (int64_t j0 = 0; j0 < p.N; j0 += part_cols)
-    for (int64_t k0 = 0; k0 < p.K; k0 += part_depth) {
-      const SharedB<E> part{reinterpret_cast<E*>(p.workspace), k0, j0, min_of(part_depth, p.K - k0),
-                            min_of(part_cols, p.N - j0)};
-      const int64_t groups = ceil_div(part.N, kSharedGroup * width) * ceil_div(part.K, step);
-      const bool own = p.N * p.K <= kOwnB && num_threads() <= kOwnThreads;
-      const int64_t this_part = __atomic_add_fetch(&last_part, 1, __ATOMIC_RELAXED);
-      if (!own)
-        parallel_for(groups, 1, [&](int64_t begin, int64_t end) {
-          for (int64_t t = begin; t < end; ++t) pack_group(p, part, step, t);
-        });
-      const int64_t col_blocks = ceil_div(part.N, plan.cols);
-      parallel_for(plan.row_blocks * col_blocks, 1, [&](int64_t begin, int64_t end) {
-        SharedB<E> b = part;
-        if (own) {
-          b.data = b_panels<E>();
-          for (int64_t t = 0; own_part != this_part && t < groups; ++t) pack_group(p, b, step, t);
-          own_part = this_part;
-        }
-        for (int64_t t = begin; t < end; ++t) {
-          // Blocks of the same columns follow one another: a thread keeps their part of B.
-          const int64_t i0 = t % plan.row_blocks * plan.rows, j = j0 + t / plan.row_blocks * plan.cols;
-          multiply_block(p, local, i0, min_of(p.M, i0 + plan.rows), j, min_of(j0 + part.N, j + plan.cols), k0,
-                         k0 + part.K, b);
-        }
+  auto* const memory = p.packed ? const_cast<matmul_sum_t<Out>*>(p.packed) : p.workspace;
+  for_each_part<In, Out, E>(p, memory, [&](const SharedB<E>& part, int64_t step) {
+    Plan local = plan;
+    local.depth = step;
+    const int64_t groups = p.packed ? 0 : pack_groups<Out>(part, step);
+    const bool own = !p.packed && p.N * p.K <= kOwnB && num_threads() <= kOwnThreads;
+    const int64_t this_part = __atomic_add_fetch(&last_part, 1, __ATOMIC_RELAXED);
+    if (!own)
+      parallel_for(groups, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) pack_group(p, part, step, t);
       });
-    }
+    const int64_t col_blocks = ceil_div(part.N, plan.cols);
+    parallel_for(plan.row_blocks * col_blocks, 1, [&](int64_t begin, int64_t end) {
+      SharedB<E> b = part;
+      if (own) {
+        b.data = b_panels<E>();
+        for (int64_t t = 0; own_part != this_part && t < groups; ++t) pack_group(p, b, step, t);
+        own_part = this_part;
+      }
+      for (int64_t t = begin; t < end; ++t) {
+        // Blocks of the same columns follow one another: a thread keeps their part of B.
+        const int64_t i = t % plan.row_blocks * plan.rows, j = part.j0 + t / plan.row_blocks * plan.cols;
+        multiply_block(p, local, i, min_of(p.M, i + plan.rows), j, min_of(part.j0 + part.N, j + plan.cols), part.k0,
+                       part.k0 + part.K, b);
+      }
+    });
+  });
 }
 
 // C = 0 (or C as it is), for a sum without terms.
@@ -362,7 +383,7 @@ MatmulArgs<In, matmul_sum_t<Out>> sums_alone(const MatmulArgs<In, Out>& p, matmu
   s.a = p.a, s.b = p.b, s.c = sums;
   s.M = p.M, s.N = p.N, s.K = p.K;
   s.a_row = p.a_row, s.a_col = p.a_col, s.b_row = p.b_row, s.b_col = p.b_col, s.c_row = p.N;
-  s.workspace = p.workspace;
+  s.workspace = p.workspace, s.packed = p.packed;
   return s;
 }
 

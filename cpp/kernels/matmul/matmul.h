@@ -37,10 +37,16 @@ template <class In, class Out> struct MatmulArgs {
   const matmul_sum_t<Out>* bias_m;  // (M,) or null
   Out* pre;                         // strides of c, what the activation's gradient needs; or null
   MatmulActivation activation;
-  matmul_sum_t<Out>* workspace;  // matmul_workspace() elements, 64-byte aligned; may be null when that is 0
+  matmul_sum_t<Out>* workspace;     // matmul_workspace() elements, 64-byte aligned; may be null when that is 0
+  const matmul_sum_t<Out>* packed;  // what matmul_pack made of b, where there is no batch; or null
 };
 
 template <class In, class Out> using matmul_fn = void (*)(const MatmulArgs<In, Out>& args);
+
+// packed = b as the product of the same target reads it where matmul_shares_b(): matmul_packed() elements, 64-byte
+// aligned. Of `args` only b, its strides, N and K are read.
+template <class In, class Out>
+using matmul_pack_fn = void (*)(const MatmulArgs<In, Out>& args, matmul_sum_t<Out>* packed);
 
 // Shapes decide how a product is cut, on every instruction set alike.
 //
@@ -69,6 +75,12 @@ static inline int64_t matmul_packed_cols(int64_t N) {
 static inline int64_t matmul_packed_depth(int64_t N, int64_t K) {
   const int64_t depth = kMatmulPackedSize / matmul_packed_cols(N) / 1024 * 1024;
   return K < depth ? (K + 31) / 32 * 32 : depth;
+}
+
+// All parts of B, one after the other.
+static inline int64_t matmul_packed(int64_t N, int64_t K) {
+  const int64_t cols = matmul_packed_cols(N), depth = matmul_packed_depth(N, K);
+  return (N + cols - 1) / cols * ((K + depth - 1) / depth) * cols * depth;
 }
 
 // Worth two rounds through the thread pool: C has several blocks of rows, and a batch gives too few blocks.

@@ -56,9 +56,15 @@ template <class T, class Unsigned> void matmul_integer(const MatmulArgs<T, T>& a
   });
 }
 
+template <class In, class Out> void matmul_pack(const MatmulArgs<In, Out>&, matmul_sum_t<Out>*) {
+}  // b is read as it is
+
 DL_REGISTER("matmul/float32", (matmul<float, float>), matmul_fn<float, float>)
 DL_REGISTER("matmul/bfloat16", (matmul<bfloat16, bfloat16>), matmul_fn<bfloat16, bfloat16>)
 DL_REGISTER("matmul/float64", (matmul<double, double>), matmul_fn<double, double>)
+DL_REGISTER("matmul_pack/float32", (matmul_pack<float, float>), matmul_pack_fn<float, float>)
+DL_REGISTER("matmul_pack/bfloat16", (matmul_pack<bfloat16, bfloat16>), matmul_pack_fn<bfloat16, bfloat16>)
+DL_REGISTER("matmul_pack/float64", (matmul_pack<double, double>), matmul_pack_fn<double, double>)
 DL_REGISTER("matmul/int64", (matmul_integer<int64_t, uint64_t>), matmul_fn<int64_t, int64_t>)
 DL_REGISTER("matmul/int32", (matmul_integer<int32_t, uint32_t>), matmul_fn<int32_t, int32_t>)
 DL_REGISTER("matmul/uint8", (matmul_integer<uint8_t, uint32_t>), matmul_fn<uint8_t, uint8_t>)

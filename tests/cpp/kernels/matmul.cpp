@@ -180,6 +180,35 @@ TEST(Matmul, Epilogue) { compare_epilogues<float, float>("matmul/float32"); }
 TEST(Matmul, EpilogueBfloat16) { compare_epilogues<bfloat16, bfloat16>("matmul/bfloat16"); }
 TEST(Matmul, EpilogueFloat64) { compare_epilogues<double, double>("matmul/float64"); }
 
+// Packed beforehand, b changes where it is read from and nothing else; where it is not shared it is not read at all.
+template <class In> void same_from_packed(const std::string& type) {
+  compared_kernels().insert("matmul_pack/" + type);
+  for (const Shape& s : {Shape{200, 150, 130}, {512, 100, 333}, {170, 4200, 64}, {300, 70, 9000}, {40, 60, 50}})
+    for (bool b_turned : {false, true})
+      for (int t = static_cast<int>(Target::baseline); t < static_cast<int>(Target::cuda); ++t) {
+        const auto pack = find_version<matmul_pack_fn<In, In>>("matmul_pack/" + type, Target(t));
+        const auto kernel = find_version<matmul_fn<In, In>>("matmul/" + type, Target(t));
+        if (!pack || !cpu_supports(Target(t))) continue;
+        SCOPED_TRACE(std::string(target_name(Target(t))) + " " + std::to_string(s.M) + " x " + std::to_string(s.N) +
+                     " x " + std::to_string(s.K));
+        Problem<In, In> plain(s, false, b_turned), p(s, false, b_turned);
+        plain.randomise();
+        p.randomise();
+        plain.run(kernel);
+        GuardedBuffer<matmul_sum_t<In>> packed(matmul_packed(s.N, s.K));
+        pack(p.args, packed.data());
+        p.args.packed = packed.data();
+        p.run(kernel);
+        expect_same(p.c, plain.c);
+      }
+}
+
+TEST(Matmul, Packed) {
+  same_from_packed<float>("float32");
+  same_from_packed<double>("float64");
+  same_from_packed<bfloat16>("bfloat16");
+}
+
 TEST(Matmul, BatchesAndBroadcasts) {
   using Fn = matmul_fn<float, float>;
   for_each_version<Fn>("matmul/float32", [](Fn kernel, Fn reference) {
