@@ -18,9 +18,10 @@ def prepack(model: Model, keep: bool = True) -> Model:
     """Has the layers of a model keep a copy of their weights in the order that the kernel reads them.
 
     Otherwise every call puts them into that order anew, which with few images takes as long as reading them from memory
-    does. Convolutions use the copy for small images, linear layers for 169 rows and more, and it is not made before. The copy takes as much memory as the weights. Results are the same
-    bits. Weights that change are noticed and copied anew, so a model may be trained on, though without gain; parameters
-    that are replaced, as by `to(dtype)`, are not: call it after that.
+    does. Convolutions use the copy for small images, linear layers for 169 rows and more; it is not made before, and
+    takes as much memory as the weights. Results are the same bits. Weights that change are noticed and copied anew, so
+    a model may be trained on, though without gain; parameters that are replaced, as by `to(dtype)`, are not: call it
+    after that.
 
     Args:
         model: any module; its `Conv2d` and `Linear` layers are meant.
