@@ -92,7 +92,8 @@ void direct(const Shape& s, const float* x, const float* w, float* y) {
 // pixels are not full.
 void shipped(const Shape& s, const float* x, const float* w, float* y) {
   static Floats workspace(dl::conv2d_workspace(s));
-  dl::conv2d_forward<float>(x, w, nullptr, nullptr, y, workspace.data(), &s);
+  const dl::Conv2dEpilogue<float> nothing{};
+  dl::conv2d_forward<float>(x, w, nullptr, &nothing, y, workspace.data(), &s);
 }
 
 }  // namespace

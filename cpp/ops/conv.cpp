@@ -77,8 +77,9 @@ bool is_product(const Conv2dShape& s) {
 
 // out[n] = w in[n] + b, or with w transposed: in (N, K, pixels), out (N, M, pixels), element [m, k] of w at m * row +
 // k * col.
-template <class T> void product_of_images(const T* w, int64_t row, int64_t col, const T* in, const T* b, T* out,
-                                          int64_t N, int64_t M, int64_t K, int64_t pixels, T* workspace) {
+template <class T> void product_of_images(const T* w, int64_t row, int64_t col, const T* in,
+                                          const Conv2dEpilogue<T>& end, T* out, int64_t N, int64_t M, int64_t K,
+                                          int64_t pixels, T* workspace) {
   static const Kernel<matmul_fn<T, T>> kernel{cat("matmul/", name(dtype_of<T>())).c_str()};
   MatmulArgs<T, T> p{};
   p.a = w, p.b = in, p.c = out;
@@ -86,7 +87,8 @@ template <class T> void product_of_images(const T* w, int64_t row, int64_t col, 
   p.a_row = row, p.a_col = col, p.b_row = pixels, p.b_col = 1, p.c_row = pixels;
   p.batch_dims = 1;
   p.batch[0] = N, p.b_batch[0] = K * pixels, p.c_batch[0] = M * pixels;
-  p.bias_m = b;
+  p.bias_m = end.b, p.residual = end.residual;
+  p.activation = end.relu ? MatmulActivation::relu : MatmulActivation::none;
   p.workspace = workspace;
   kernel(p);
 }
@@ -94,7 +96,8 @@ template <class T> void product_of_images(const T* w, int64_t row, int64_t col, 
 // Weights, the planes they read, a bias and what the result is made in: of one floating type that the kernels compute.
 struct Operands {
   Tensor in, w;
-  std::optional<Tensor> b;
+  std::optional<Tensor> b, residual;
+  bool relu;
   Tensor out;
 };
 
@@ -105,16 +108,18 @@ void convolve(const Operands& p, const Conv2dShape& s, bool forward, int64_t wor
   const bool product = is_product(s);
   const Tensor workspace =
       Tensor::empty({product ? matmul_workspace<T>(M, pixels, K, s.N) : conv2d_workspace(s)}, p.in.dtype());
-  const T *in = p.in.data<T>(), *w = p.w.data<T>(), *b = p.b ? p.b->data<T>() : nullptr;
+  const T *in = p.in.data<T>(), *w = p.w.data<T>();
+  const Conv2dEpilogue<T> end{p.b ? p.b->data<T>() : nullptr, p.residual ? p.residual->data<T>() : nullptr, p.relu};
   T *out = p.out.data<T>(), *scratch = workspace.data<T>();
   launch(work, [&] {
-    if (product) product_of_images(w, forward ? s.C : 1, forward ? 1 : s.C, in, b, out, s.N, M, K, pixels, scratch);
-    else kernel(in, w, b, out, scratch, &s);
+    if (product) product_of_images(w, forward ? s.C : 1, forward ? 1 : s.C, in, end, out, s.N, M, K, pixels, scratch);
+    else kernel(in, w, end, out, scratch, &s);
   });
 }
 
 Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const Dims& stride,
-                      const Dims& padding, const Dims& dilation, int64_t groups) {
+                      const Dims& padding, const Dims& dilation, int64_t groups, bool relu,
+                      const std::optional<Tensor>& residual) {
   const char* op = "conv2d";
   check_planes(x, "x", "(N, C, H, W)", op);
   check_planes(w, "weight", "(O, C / groups, KH, KW)", op);
@@ -139,19 +144,31 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
   const Conv2dShape s{x.size(0), C,         x.size(2), x.size(3),  O,          w.size(2),   w.size(3),   OH,
                       OW,        stride[0], stride[1], padding[0], padding[2], dilation[0], dilation[1], groups};
 
+  if (residual) {
+    DL_CHECK(residual->shape() == Dims({s.N, O, OH, OW}), "[conv2d] expected residual of the output's shape ",
+             Dims({s.N, O, OH, OW}), ", got ", residual->shape());
+    check_same_dtype(x, "x", *residual, "residual", op);
+  }
+
   const DType dtype = compute_dtype(x.dtype());
-  const Operands p{cast(x, dtype), cast(w, dtype), cast_optional(b, dtype), Tensor::empty({s.N, O, OH, OW}, dtype)};
+  const Operands p{cast(x, dtype),
+                   cast(w, dtype),
+                   cast_optional(b, dtype),
+                   cast_optional(residual, dtype),
+                   relu,
+                   Tensor::empty({s.N, O, OH, OW}, dtype)};
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_forward_fn<T>> kernel{cat("conv2d_forward/", name(dtype_of<T>())).c_str()};
     static const Kernel<conv2d_pack_fn<T>> pack{cat("conv2d_pack/", name(dtype_of<T>())).c_str()};
     const int64_t elements = conv2d_packed(s);
-    const auto run = [&](const T* in, const T* weights, const T* bias, T* out, T* scratch, const Conv2dShape* shape) {
+    const auto run = [&](const T* in, const T* weights, const Conv2dEpilogue<T>& end, T* out, T* scratch,
+                         const Conv2dShape* shape) {
       Tensor packed;
       if (elements > 0)
         packed = prepacked(p.w, elements, dtype, groups, reinterpret_cast<AnyFn>(pack.get()),
                            [&](const Tensor& to) { pack(weights, to.data<T>(), shape); });
-      kernel(in, weights, packed ? packed.data<T>() : nullptr, bias, out, scratch, shape);
+      kernel(in, weights, packed ? packed.data<T>() : nullptr, &end, out, scratch, shape);
     };
     convolve<T>(p, s, true, p.out.numel() * (C / groups) * s.KH * s.KW, run);
   });
@@ -185,12 +202,14 @@ Tensor conv2d_input_gradient(const Tensor& dy, const Tensor& w, const std::optio
   check_bias(b, dy, s.C, op);
 
   const DType dtype = compute_dtype(dy.dtype());
-  const Operands p{cast(dy, dtype), cast(w, dtype), cast_optional(b, dtype),
-                   Tensor::empty({s.N, s.C, s.H, s.W}, dtype)};
+  const Operands p{
+      cast(dy, dtype), cast(w, dtype), cast_optional(b, dtype), {}, false, Tensor::empty({s.N, s.C, s.H, s.W}, dtype)};
   by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     static const Kernel<conv2d_input_gradient_fn<T>> kernel{cat("conv2d_input_gradient/", name(dtype_of<T>())).c_str()};
-    convolve<T>(p, s, false, dy.numel() * w.size(1) * s.KH * s.KW + p.out.numel(), kernel);
+    const auto run = [&](const T* in, const T* weights, const Conv2dEpilogue<T>& end, T* out, T* scratch,
+                         const Conv2dShape* shape) { kernel(in, weights, end.b, out, scratch, shape); };
+    convolve<T>(p, s, false, dy.numel() * w.size(1) * s.KH * s.KW + p.out.numel(), run);
   });
   return cast(p.out, dy.dtype());
 }
@@ -229,8 +248,8 @@ Tensor conv2d_weight_gradient(const Tensor& dy, const Tensor& x, const Dims& siz
 DL_BIND(conv) {
   using namespace dl;
   m.def("conv2d_forward", &conv2d_forward, py::arg("x"), py::arg("w"), py::arg("b"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("groups"),
-        "Convolution; padding is (top, bottom, left, right).");
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("relu"), py::arg("residual"),
+        "relu(convolution + residual), or without the one or the other; padding is (top, bottom, left, right).");
   m.def("conv2d_input_gradient", &conv2d_input_gradient, py::arg("dy"), py::arg("w"), py::arg("b"), py::arg("size"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("op"),
         "dx of planes of `size`, or the transposed convolution; padding is (top, left); `op` names the caller in "

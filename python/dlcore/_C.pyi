@@ -253,8 +253,8 @@ def clone(x: Tensor) -> _Tensor:
 def contiguous(x: Tensor) -> _Tensor:
     """x in row-major order: x itself where it already is, else a copy."""
 
-def conv2d_forward(x: Tensor, w: Tensor, b: Tensor | None, stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int) -> _Tensor:
-    """Convolution; padding is (top, bottom, left, right)."""
+def conv2d_forward(x: Tensor, w: Tensor, b: Tensor | None, stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int, relu: bool, residual: Tensor | None) -> _Tensor:
+    """relu(convolution + residual), or without the one or the other; padding is (top, bottom, left, right)."""
 
 def conv2d_input_gradient(dy: Tensor, w: Tensor, b: Tensor | None, size: int | Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int], dilation: int | Sequence[int], groups: int, op: str) -> _Tensor:
     """dx of planes of `size`, or the transposed convolution; padding is (top, left); `op` names the caller in errors."""

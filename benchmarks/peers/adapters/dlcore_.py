@@ -45,6 +45,13 @@ class DLCore(TorchNames):
     def linear_gelu(self, layer: Any, x: Any) -> Any:
         return dlcore.linear(x, layer.weight, layer.bias, "gelu_tanh")
 
+    def norm_relu(self, conv: Any, x: Any, residual: Any = None) -> Any:
+        layer, norm = conv
+        if not isinstance(norm, nn.Identity):
+            return super().norm_relu(conv, x, residual)
+        sizes = layer.stride, layer.padding, layer.dilation, layer.groups
+        return dlcore.conv2d(x, layer.weight, layer.bias, *sizes, activation="relu", residual=residual)
+
     def vision_model(self, kind: str) -> Any:
         """Batch norm folded and weights packed in advance, as ONNX Runtime and frozen compiled models have it."""
         model = super().vision_model(kind)

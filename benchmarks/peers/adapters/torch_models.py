@@ -100,7 +100,7 @@ def vit(a: TorchNames) -> Any:
 
 def resnet(a: TorchNames, bottleneck: bool, layers: tuple[int, ...], classes: int) -> Any:
     """ResNet with blocks of two 3 x 3 convolutions, or of 1 x 1, 3 x 3 and 1 x 1."""
-    nn, F = a.nn, a.F
+    nn = a.nn
 
     def conv_norm(n_in: int, n_out: int, k: int, stride: int = 1) -> Any:
         return nn.Sequential(nn.Conv2d(n_in, n_out, k, stride, k // 2, bias=False), nn.BatchNorm2d(n_out))
@@ -119,9 +119,9 @@ def resnet(a: TorchNames, bottleneck: bool, layers: tuple[int, ...], classes: in
 
         def forward(self, x):
             y = x
-            for i, conv in enumerate(self.convs):
-                y = conv(F.relu(y) if i else y)
-            return F.relu(y + (x if self.skip is None else self.skip(x)))
+            for conv in self.convs[:-1]:
+                y = a.norm_relu(conv, y)
+            return a.norm_relu(self.convs[-1], y, x if self.skip is None else self.skip(x))
 
     class Pool(nn.Module):
         def forward(self, x):

@@ -37,6 +37,10 @@ class TorchNames(Adapter):
     def compiled(self, f: Callable[..., Any], inference: bool = False) -> Callable[..., Any]:
         return f
 
+    def norm_relu(self, conv: Any, x: Any, residual: Any = None) -> Any:
+        """A convolution and its norm, with what is added to them, and ReLU."""
+        return self.F.relu(conv(x) if residual is None else conv(x) + residual)
+
     def linear_gelu(self, layer: Any, x: Any) -> Any:
         return self.F.gelu(layer(x), approximate="tanh")
 

@@ -20,9 +20,17 @@ struct Conv2dShape {
   int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
 };
 
-// y as above; b (O,) or null. packed: what conv2d_pack made of w, or null. workspace: conv2d_workspace() elements.
-template <class T> using conv2d_forward_fn = void (*)(const T* x, const T* w, const T* packed, const T* b, T* y,
-                                                      T* workspace, const Conv2dShape* shape);
+// What is done to the sums before they are stored: y = relu(y + b + residual), where there is such a thing.
+template <class T> struct Conv2dEpilogue {
+  const T* b;         // (O,) or null
+  const T* residual;  // of y's shape, or null
+  bool relu;          // NaN stays
+};
+
+// y as above, with its epilogue. packed: what conv2d_pack made of w, or null. workspace: conv2d_workspace() elements.
+template <class T> using conv2d_forward_fn = void (*)(const T* x, const T* w, const T* packed,
+                                                      const Conv2dEpilogue<T>* end, T* y, T* workspace,
+                                                      const Conv2dShape* shape);
 
 // packed = w as conv2d_forward of the same target reads it, for images of any size and number: conv2d_packed()
 // elements. Of `shape` only the weights' part is read.

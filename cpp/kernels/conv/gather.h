@@ -31,8 +31,10 @@ template <class T> struct Gather {
   T* weights;          // reordered: panels of tile rows, see pack_weights; null: w is read in place
   int64_t N, G, C, M;  // images; groups; channels that a group reads and makes
   Axis rows, cols;
-  int64_t KW, w_g, w_m, w_c;  // w: size of a kernel row; steps between groups, channels made and channels read
-  bool depth_first;           // the terms of one m are neighbours in w, as they are forward
+  int64_t KW, w_g, w_m, w_c;    // w: size of a kernel row; steps between groups, channels made and channels read
+  bool depth_first;             // the terms of one m are neighbours in w, as they are forward
+  const T* residual = nullptr;  // of y's shape, added to what is stored, which relu then cuts off below 0
+  bool relu = false;
   const T* packed = nullptr;  // w in panels of pixel tiles, or null: see pack_pixel_panels
   int64_t depth() const { return C * rows.taps * cols.taps; }
   int64_t grid() const { return rows.out * cols.out; }

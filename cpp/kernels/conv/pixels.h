@@ -6,6 +6,7 @@
 #include "kernels/conv/planes.h"
 #include "kernels/conv/strided.h"
 #include "kernels/conv/tile.h"
+#include "kernels/matmul/epilogue.h"
 
 namespace dl {
 namespace {
@@ -154,9 +155,10 @@ int64_t pixel_runs_of(const Gather<T>& job, const PixelPlan& plan, int64_t image
   return count;
 }
 
-// y = sums [pixel][channel] + bias (or null), for pixels that lie `step` apart and channels `plane` apart.
+// y = relu(sums [pixel][channel] + bias + residual), where there are such, for pixels that lie `step` apart and
+// channels `plane` apart.
 template <class T> void store_pixels(const T* sums, int64_t sums_row, int64_t pixels, int64_t channels, const T* bias,
-                                     T* y, int64_t plane, int64_t step) {
+                                     const T* residual, bool relu, T* y, int64_t plane, int64_t step) {
   using V = Lanes_t<T>;
   constexpr int L = V::size;
   for (int64_t m = 0; m < channels; m += L) {
@@ -169,9 +171,14 @@ template <class T> void store_pixels(const T* sums, int64_t sums_row, int64_t pi
       for (int i = 0; i < L; ++i) square[i] = i < n ? load(sums + (p + i) * sums_row + m) + shift : shift;
       transpose(square);
       for (int64_t r = 0; r < present; ++r) {
-        T* const to = y + (m + r) * plane + p * step;
-        for (int64_t line = 0; line < min_of(step, 2); ++line) __builtin_prefetch(to + L * plane + line * L, 1);
-        store_strided(to, step, square[r], n);
+        const int64_t at = (m + r) * plane + p * step;
+        for (int64_t line = 0; line < min_of(step, 2); ++line) __builtin_prefetch(y + at + L * plane + line * L, 1);
+        if (residual) {
+          __builtin_prefetch(residual + at + L * plane);
+          square[r] = square[r] + load(residual + at, n);
+        }
+        if (relu) square[r] = relu_of(square[r]);
+        store_strided(y + at, step, square[r], n);
       }
     }
   }
@@ -219,10 +226,10 @@ template <class T> void pixel_block(const Gather<T>& job, const PixelPlan& plan,
   const T* const bias = job.b ? job.b + g * job.M + block.m0 : nullptr;
   for (int64_t n = 0; n < images; ++n)
     for (int64_t i = 0; i < (flat ? 1 : rows); ++i) {
-      T* const y = job.y_planes(block.n0 + n, g) + block.m0 * plane +
-                   (job.rows.y_first + (block.i0 + i) * job.rows.y_step) * job.cols.y_size + job.cols.y_first;
-      store_pixels(sums + (n * rows + i) * W * sums_row, sums_row, flat ? rows * W : W, block.m1 - block.m0, bias, y,
-                   plane, job.cols.y_step);
+      const int64_t at = (((block.n0 + n) * job.G + g) * job.M + block.m0) * plane +
+                         (job.rows.y_first + (block.i0 + i) * job.rows.y_step) * job.cols.y_size + job.cols.y_first;
+      store_pixels(sums + (n * rows + i) * W * sums_row, sums_row, flat ? rows * W : W, block.m1 - block.m0, bias,
+                   job.residual ? job.residual + at : nullptr, job.relu, job.y + at, plane, job.cols.y_step);
     }
 }
 

@@ -9,22 +9,24 @@ template <class T> double at(const T* plane, int64_t h, int64_t w, int64_t H, in
   return h < 0 || h >= H || w < 0 || w >= W ? 0.0 : static_cast<double>(plane[h * W + w]);
 }
 
-template <class T>
-void conv2d_forward(const T* x, const T* w, const T*, const T* b, T* y, T*, const Conv2dShape* shape) {
+template <class T> void conv2d_forward(const T* x, const T* w, const T*, const Conv2dEpilogue<T>* end, T* y, T*,
+                                       const Conv2dShape* shape) {
   const Conv2dShape& s = *shape;
   const int64_t C = s.C / s.groups, M = s.O / s.groups;
   for (int64_t n = 0; n < s.N; ++n)
     for (int64_t o = 0; o < s.O; ++o)
       for (int64_t i = 0; i < s.OH; ++i)
         for (int64_t j = 0; j < s.OW; ++j) {
-          double sum = b ? static_cast<double>(b[o]) : 0.0;
+          double sum = end->b ? static_cast<double>(end->b[o]) : 0.0;
           for (int64_t c = 0; c < C; ++c)
             for (int64_t p = 0; p < s.KH; ++p)
               for (int64_t q = 0; q < s.KW; ++q)
                 sum += static_cast<double>(w[((o * C + c) * s.KH + p) * s.KW + q]) *
                        at(x + (n * s.C + o / M * C + c) * s.H * s.W, i * s.stride_h - s.pad_h + p * s.dilation_h,
                           j * s.stride_w - s.pad_w + q * s.dilation_w, s.H, s.W);
-          y[((n * s.O + o) * s.OH + i) * s.OW + j] = static_cast<T>(sum);
+          const int64_t at = ((n * s.O + o) * s.OH + i) * s.OW + j;
+          if (end->residual) sum += static_cast<double>(end->residual[at]);
+          y[at] = static_cast<T>(end->relu && sum < 0 ? 0.0 : sum);
         }
 }
 

@@ -8,22 +8,41 @@
 namespace dl {
 namespace {
 
+// y = relu(y + residual), of what the other ways made: they have the bias alone.
+template <class T> void finish(const Gather<T>& job) {
+  using V = Lanes_t<T>;
+  const int64_t size = job.N * job.G * job.M * job.rows.y_size * job.cols.y_size;
+  if (!job.residual && !job.relu) return;
+  parallel_for(size, 16384, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += V::size) {
+      const int64_t n = min_of(V::size, end - i);
+      V v = load(job.y + i, n);
+      if (job.residual) v = v + load(job.residual + i, n);
+      store(job.y + i, job.relu ? relu_of(v) : v, n);
+    }
+  });
+}
+
 template <class T> void gather(const Gather<T>& job) {
   const SlidePlan slide = slide_plan(job);
-  if (slide.code) return slide_conv(job, slide);
+  if (slide.code) {
+    slide_conv(job, slide);
+    return finish(job);
+  }
   if (job.C > kDirectRead) {  // images of fewer channels have tiles that make whole rows
     const PixelPlan pixels = pixel_plan(job);
     if (pixels.fits) return pixel_conv(job, pixels);
   }
   const DirectPlan plan = direct_plan(job);
-  if (plan.fits) return direct_conv(job, plan);
-  implicit_gemm(job);
+  if (plan.fits) direct_conv(job, plan);
+  else implicit_gemm(job);
+  finish(job);
 }
 
-template <class T>
-void conv2d_forward(const T* x, const T* w, const T* packed, const T* b, T* y, T* workspace, const Conv2dShape* shape) {
-  Gather<T> job = forward_gather(x, w, b, y, workspace, *shape);
-  job.packed = packed;
+template <class T> void conv2d_forward(const T* x, const T* w, const T* packed, const Conv2dEpilogue<T>* end, T* y,
+                                       T* workspace, const Conv2dShape* shape) {
+  Gather<T> job = forward_gather(x, w, end->b, y, workspace, *shape);
+  job.packed = packed, job.residual = end->residual, job.relu = end->relu;
   flatten_pointwise(job);
   gather(job);
 }

@@ -20,6 +20,7 @@ template <class In, class Out> inline MatmulArgs<In, Out> batch_item(MatmulArgs<
     p.b += at * p.b_batch[d];
     p.c += at * p.c_batch[d];
     if (p.pre) p.pre += at * p.c_batch[d];
+    if (p.residual) p.residual += at * p.c_batch[d];
   }
   p.batch_dims = 0;
   return p;

@@ -41,9 +41,9 @@ DL_INLINE VecD gelu_tanh_of(VecD x) {
 }
 
 // Sums that are of C's type are in C already, and have been added to what was there.
-template <class T, class Out, class Activate> void finish_rows(const T* sums, int64_t sums_row, const T* bias,
-                                                               const T* bias_m, Out* c, Out* pre, int64_t c_row,
-                                                               int64_t rows, int64_t n, bool accumulate, Activate act) {
+template <class T, class Out, class Activate>
+void finish_rows(const T* sums, int64_t sums_row, const T* bias, const T* bias_m, const Out* residual, Out* c, Out* pre,
+                 int64_t c_row, int64_t rows, int64_t n, bool accumulate, Activate act) {
   using V = Lanes_t<T>;
   for (int64_t i = 0; i < rows; ++i, c += c_row, sums += sums_row) {
     const V shift = broadcast(bias_m ? bias_m[i] : T{0});
@@ -55,6 +55,7 @@ template <class T, class Out, class Activate> void finish_rows(const T* sums, in
       }
       if (bias) v = v + load(bias + j, lanes);
       if (bias_m) v = v + shift;
+      if (residual) v = v + load(residual + i * c_row + j, lanes);
       if (pre) store(pre + i * c_row + j, v, lanes);
       store(c + j, act(v), lanes);
     }
@@ -66,11 +67,14 @@ template <class In, class Out> void finish(const MatmulArgs<In, Out>& p, const m
                                            int64_t sums_row, int64_t i, int64_t rows, int64_t j, int64_t n) {
   using T = matmul_sum_t<Out>;
   using V = Lanes_t<T>;
-  if (sizeof(T) == sizeof(Out) && !p.bias && !p.bias_m && !p.pre && p.activation == MatmulActivation::none) return;
+  if (sizeof(T) == sizeof(Out) && !p.bias && !p.bias_m && !p.residual && !p.pre &&
+      p.activation == MatmulActivation::none)
+    return;
   const int64_t at = i * p.c_row + j;
   const auto run = [&](auto act) {
-    finish_rows(sums, sums_row, p.bias ? p.bias + j : nullptr, p.bias_m ? p.bias_m + i : nullptr, p.c + at,
-                p.pre ? p.pre + at : nullptr, p.c_row, rows, n, p.accumulate, act);
+    finish_rows(sums, sums_row, p.bias ? p.bias + j : nullptr, p.bias_m ? p.bias_m + i : nullptr,
+                p.residual ? p.residual + at : nullptr, p.c + at, p.pre ? p.pre + at : nullptr, p.c_row, rows, n,
+                p.accumulate, act);
   };
   switch (p.activation) {
     case MatmulActivation::none: return run([](V v) { return v; });

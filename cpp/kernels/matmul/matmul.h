@@ -1,14 +1,14 @@
 // C = act(A · B + bias), the contract of the matmul family.
 //
-//   pre[m, n] = sum_k A[m, k] B[k, n]  (+ C[m, n] when accumulate)  (+ bias[n])  (+ bias_m[m])
+//   pre[m, n] = sum_k A[m, k] B[k, n]  (+ C[m, n] when accumulate)  (+ bias[n])  (+ bias_m[m])  (+ residual[m, n])
 //   C[m, n]   = activation(pre[m, n])
 //
 // A, B have any strides (all four transposes; 0 and negative too); rows of C are contiguous. Each batch dimension has
 // its own strides, 0 broadcasts. C may overlap neither A, B, a bias nor itself. bfloat16 inputs are widened exactly
 // and summed in float32, to be rounded once, at the end; denormals may count as zero there. K = 0 gives zeros (+ C, +
 // bias). NaN and infinities follow the sum. The order of every sum is a function of the sizes and strides alone, so the
-// bits do not depend on the number of threads. Integers wrap around and have neither bias nor activation; float64 sums
-// in float64.
+// bits do not depend on the number of threads. Integers wrap around and have no bias, residual or activation; float64
+// sums in float64.
 #pragma once
 #include <cstdint>
 
@@ -35,6 +35,7 @@ template <class In, class Out> struct MatmulArgs {
   bool accumulate;
   const matmul_sum_t<Out>* bias;    // (N,) or null
   const matmul_sum_t<Out>* bias_m;  // (M,) or null
+  const Out* residual;              // strides of c; or null
   Out* pre;                         // strides of c, what the activation's gradient needs; or null
   MatmulActivation activation;
   matmul_sum_t<Out>* workspace;     // matmul_workspace() elements, 64-byte aligned; may be null when that is 0

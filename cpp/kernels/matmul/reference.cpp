@@ -31,6 +31,7 @@ template <class In, class Out> void matmul(const MatmulArgs<In, Out>& args) {
           sum += value_of(p.a[i * p.a_row + k * p.a_col]) * value_of(p.b[k * p.b_row + j * p.b_col]);
         if (p.bias) sum += p.bias[j];
         if (p.bias_m) sum += p.bias_m[i];
+        if (p.residual) sum += value_of(p.residual[i * p.c_row + j]);
         if (p.pre) p.pre[i * p.c_row + j] = rounded<Out>(sum);
         c = rounded<Out>(activated(sum, p.activation));
       }
@@ -38,7 +39,7 @@ template <class In, class Out> void matmul(const MatmulArgs<In, Out>& args) {
   });
 }
 
-// Integers wrap around, as NumPy's do; no bias, no activation.
+// Integers wrap around, as NumPy's do; no bias, residual or activation.
 template <class T, class Unsigned> void matmul_integer(const MatmulArgs<T, T>& args) {
   parallel_for(batch_count(args) * args.M, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {

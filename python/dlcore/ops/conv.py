@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore import _C, ops
 from dlcore.amp import lowered
 from dlcore.autograd import Function
+from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -39,7 +40,7 @@ class _Conv2d(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, o: _Options) -> Tensor:
-        y = _C.conv2d_forward(x, w, b, o.stride, o.padding, o.dilation, o.groups)
+        y = _C.conv2d_forward(x, w, b, o.stride, o.padding, o.dilation, o.groups, False, None)
         ctx.save(x, w, options=o)
         return y
 
@@ -111,10 +112,15 @@ def conv2d(
     padding: int | tuple[int, int] | str = 0,
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
+    activation: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """2-D convolution (cross-correlation) of images.
 
     y[n, o, i, j] = bias[o] + sum over c, p, q of weight[o, c, p, q] * x[n, c, i * stride + p * dilation - padding, ...]
+
+    With a residual and an activation the result is activation(y + residual). Where no gradient is recorded both happen
+    as y is stored, without passes of their own.
 
     Args:
         x: (N, C, H, W), or (C, H, W) for one image.
@@ -125,6 +131,8 @@ def conv2d(
             an odd sum of both sides puts the extra zeros at the bottom and on the right).
         dilation: distance between the kernel's elements; one number or (rows, columns).
         groups: the channels of x and of y are cut into this many groups that do not see each other; C for depthwise.
+        activation: "relu", or None.
+        residual: of the result's shape, or None.
 
     Returns:
         (N, O, OH, OW), or without N where x has none, with
@@ -135,10 +143,14 @@ def conv2d(
         TypeError: not floating, or not one dtype.
     """
     if x.ndim == 3:
-        y = conv2d(ops.reshape(x, (1, *x.shape)), weight, bias, stride, padding, dilation, groups)
+        many = None if residual is None else ops.reshape(residual, (1, *residual.shape))
+        one = ops.reshape(x, (1, *x.shape))
+        y = conv2d(one, weight, bias, stride, padding, dilation, groups, activation, many)
         return ops.reshape(y, y.shape[1:])
-    x, weight, bias = lowered(x, weight, bias)
     op = "conv2d"
+    if activation not in (None, "relu"):
+        raise ValueError(f"[conv2d] activation must be 'relu' or None, got {activation!r}")
+    x, weight, bias = lowered(x, weight, bias)
     steps, spread = pair_of(stride, "stride", op), pair_of(dilation, "dilation", op)
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
@@ -152,7 +164,15 @@ def conv2d(
     else:
         top, left = pair_of(padding, "padding", op)
         sides = (top, top, left, left)
-    return _Conv2d.apply(x, weight, bias, _Options(steps, sides, spread, groups))
+    recorded = is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias, residual))
+    if not recorded and (residual is None or residual.dtype == x.dtype):
+        return _C.conv2d_forward(x, weight, bias, steps, sides, spread, groups, activation is not None, residual)
+    y = _Conv2d.apply(x, weight, bias, _Options(steps, sides, spread, groups))
+    if residual is not None:
+        if residual.shape != y.shape:
+            raise ValueError(f"[conv2d] expected residual of the output's shape {y.shape}, got {residual.shape}")
+        y = y + residual
+    return y if activation is None else ops.relu(y)
 
 
 def conv_transpose2d(

@@ -140,7 +140,20 @@ template <class T> struct Forward {
   static int64_t size(const Problem<T>& p) { return p.y.size(); }
   static void run(const Problem<T>& p, Fn kernel, bool bias, GuardedBuffer<T>& out) {
     GuardedBuffer<T> workspace(conv2d_workspace(p.s));
-    kernel(p.x.data(), p.w.data(), nullptr, bias ? p.bias_o.data() : nullptr, out.data(), workspace.data(), &p.s);
+    const Conv2dEpilogue<T> end{bias ? p.bias_o.data() : nullptr, nullptr, false};
+    kernel(p.x.data(), p.w.data(), nullptr, &end, out.data(), workspace.data(), &p.s);
+  }
+};
+// With what the epilogue adds and cuts off.
+template <class T, bool residual> struct Finished {
+  using Fn = conv2d_forward_fn<T>;
+  static constexpr const char* name = "conv2d_forward/";
+  static int64_t terms(const Conv2dShape& s) { return Forward<T>::terms(s) + 2; }
+  static int64_t size(const Problem<T>& p) { return p.y.size(); }
+  static void run(const Problem<T>& p, Fn kernel, bool bias, GuardedBuffer<T>& out) {
+    GuardedBuffer<T> workspace(conv2d_workspace(p.s));
+    const Conv2dEpilogue<T> end{bias ? p.bias_o.data() : nullptr, residual ? p.y.data() : nullptr, true};
+    kernel(p.x.data(), p.w.data(), nullptr, &end, out.data(), workspace.data(), &p.s);
   }
 };
 template <class T> struct InputGradient {
@@ -229,8 +242,9 @@ template <class T> void same_from_packed() {
       SCOPED_TRACE(target_name(Target(t)));
       GuardedBuffer<T> packed(conv2d_packed(s)), workspace(conv2d_workspace(s)), plain(p.y.size()), out(p.y.size());
       pack(p.w.data(), packed.data(), &s);
-      kernel(p.x.data(), p.w.data(), nullptr, p.bias_o.data(), plain.data(), workspace.data(), &s);
-      kernel(p.x.data(), p.w.data(), packed.data(), p.bias_o.data(), out.data(), workspace.data(), &s);
+      const Conv2dEpilogue<T> end{p.bias_o.data(), nullptr, false};
+      kernel(p.x.data(), p.w.data(), nullptr, &end, plain.data(), workspace.data(), &s);
+      kernel(p.x.data(), p.w.data(), packed.data(), &end, out.data(), workspace.data(), &s);
       expect_same(out, plain);
     }
   }
@@ -245,6 +259,12 @@ TEST(Conv, Packed) {
 TEST(Conv, Forward) {
   compare<Forward<float>, float>();
   compare<Forward<double>, double>();
+}
+
+TEST(Conv, Epilogue) {
+  compare<Finished<float, false>, float>();
+  compare<Finished<float, true>, float>();
+  compare<Finished<double, true>, double>();
 }
 
 TEST(Conv, InputGradient) {

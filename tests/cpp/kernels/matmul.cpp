@@ -17,7 +17,7 @@ template <class In, class Out> struct Problem {
   MatmulArgs<In, Out> args{};
   int64_t batch;
   GuardedBuffer<In> a, b;
-  GuardedBuffer<Out> c, pre;
+  GuardedBuffer<Out> c, pre, residual;
   GuardedBuffer<matmul_sum_t<Out>> bias, bias_m, workspace;
 
   Problem(Shape s, bool a_turned, bool b_turned, int64_t items = 1, int misalign = 1)
@@ -26,6 +26,7 @@ template <class In, class Out> struct Problem {
         b(items * (b_turned ? s.N * (s.K + kGap) : s.K * (s.N + kGap)), misalign),
         c(items * s.M * (s.N + kGap), misalign),
         pre(c.size(), misalign),
+        residual(c.size(), misalign),
         bias(s.N, misalign),
         bias_m(s.M, misalign),
         workspace(matmul_workspace<Out>(s.M, s.N, s.K, items)) {
@@ -52,6 +53,7 @@ template <class In, class Out> struct Problem {
     a.randomise(-1, 1, 1);
     b.randomise(-1, 1, 2);
     bias.randomise(-1, 1, 3);
+    residual.randomise(-1, 1, 5);
     bias_m.randomise(-1, 1, 4);
   }
 
@@ -155,7 +157,7 @@ template <class In, class Out> void compare_epilogues(const char* name) {
                         Shape{3, 4, 0}, Shape{2, 2, 16500}, Shape{2, 210, 9}})
     for (auto activation :
          {MatmulActivation::none, MatmulActivation::relu, MatmulActivation::gelu, MatmulActivation::gelu_tanh})
-      for (int options = 0; options < 16; options += s.K > 1000 ? 5 : 1) {
+      for (int options = 0; options < 32; options += s.K > 1000 ? 5 : 1) {
         SCOPED_TRACE(::testing::Message() << s.M << "x" << s.N << "x" << s.K << " activation "
                                           << static_cast<int>(activation) << " options " << options);
         Problem<In, Out> p(s, false, options % 3 == 0);
@@ -165,6 +167,7 @@ template <class In, class Out> void compare_epilogues(const char* name) {
         p.args.bias_m = options & 2 ? p.bias_m.data() : nullptr;
         p.args.pre = options & 4 ? p.pre.data() : nullptr;
         p.args.accumulate = options & 8;
+        p.args.residual = options & 16 ? p.residual.data() : nullptr;
         GuardedBuffer<Out> expected(p.c.size()), expected_pre(p.c.size());
         p.run_reference(reference, expected, expected_pre);
         const auto scale = [&](int64_t) { return p.scale() + 9; };
