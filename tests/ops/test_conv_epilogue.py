@@ -52,9 +52,23 @@ def test_errors(grad):
         dl.conv2d(x, w, activation="gelu")
 
 
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("at", range(4))
+def test_what_is_no_tensor(at, activation):
+    given = [dl.randn((1, 2, 5, 5)), dl.randn((3, 2, 3, 3)), dl.randn((3,)), dl.randn((1, 3, 3, 3))]
+    given[at] = given[at].numpy()
+    with pytest.raises(TypeError):
+        dl.conv2d(*given[:3], residual=given[3], activation=activation)
+    if at < 3:
+        with pytest.raises(TypeError):
+            dl.conv2d(*given[:3], activation=activation)
+
+
 def test_under_autocast():
+    """A float32 residual beside a product in bfloat16: what the operations give one by one."""
     x, w, r = dl.randn((1, 8, 6, 6)), dl.randn((8, 8, 3, 3)), dl.randn((1, 8, 4, 4))
     with dl.autocast("cpu"):
         y = dl.conv2d(x, w, residual=r, activation="relu")
-    assert y.dtype is dl.float32
-    np.testing.assert_allclose(y.numpy(), dl.relu(dl.conv2d(x, w) + r).numpy(), atol=0.3)
+        expected = dl.relu(dl.conv2d(x, w) + r)
+    assert y.dtype is expected.dtype is dl.float32
+    assert np.array_equal(y.numpy(), expected.numpy())

@@ -150,6 +150,8 @@ def conv2d(
     op = "conv2d"
     if activation not in (None, "relu"):
         raise ValueError(f"[conv2d] activation must be 'relu' or None, got {activation!r}")
+    if residual is not None and not isinstance(residual, _C.Tensor):
+        raise TypeError(f"[conv2d] expected residual as a Tensor or None, got {type(residual).__name__}")
     x, weight, bias = lowered(x, weight, bias)
     steps, spread = pair_of(stride, "stride", op), pair_of(dilation, "dilation", op)
     if isinstance(padding, str):
@@ -164,9 +166,11 @@ def conv2d(
     else:
         top, left = pair_of(padding, "padding", op)
         sides = (top, top, left, left)
-    recorded = is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias, residual))
-    if not recorded and (residual is None or residual.dtype == x.dtype):
-        return _C.conv2d_forward(x, weight, bias, steps, sides, spread, groups, activation is not None, residual)
+    if activation is not None or residual is not None:
+        given = [t for t in (x, weight, bias, residual) if isinstance(t, _C.Tensor)]
+        recorded = is_grad_enabled() and any(t.requires_grad for t in given)
+        if not recorded and (residual is None or residual.dtype == x.dtype):
+            return _C.conv2d_forward(x, weight, bias, steps, sides, spread, groups, activation is not None, residual)
     y = _Conv2d.apply(x, weight, bias, _Options(steps, sides, spread, groups))
     if residual is not None:
         if residual.shape != y.shape:
