@@ -86,7 +86,7 @@ template <class In, class Out> void run(const Tensor& a, const Tensor& b, const 
   });
 }
 
-void run_any(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras) {
+void run(const Tensor& a, const Tensor& b, const Tensor& c, const Extras& extras) {
   if (c.numel() == 0) return;
   switch (a.dtype()) {
     case DType::float32: return run<float, float>(a, b, c, extras);
@@ -126,7 +126,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   shape.push_back(left.size(-2));
   shape.push_back(right.size(-1));
   Tensor c = Tensor::empty(shape, dtype);
-  run_any(left, right, c, {});
+  run(left, right, c, {});
   if (b.ndim() == 1) c = c.squeeze(-1);
   if (a.ndim() == 1) c = c.squeeze(b.ndim() == 1 ? -1 : -2);
   return c;
@@ -163,7 +163,7 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
   extras.constant_b = true;
   if (b) extras.bias = cast(*b, sum_dtype(x.dtype()));
   if (keep_pre) extras.pre = Tensor::empty(row_shape, x.dtype());
-  run_any(rows, w.transpose(0, 1), y, extras);
+  run(rows, w.transpose(0, 1), y, extras);
   return {y.view_as_shape(shape), keep_pre ? extras.pre.view_as_shape(shape) : Tensor()};
 }
 

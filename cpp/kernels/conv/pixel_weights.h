@@ -47,12 +47,12 @@ template <class T> void interleave_rows(const Gather<T>& job, const PixelLayout&
   using V = Lanes_t<T>;
   constexpr int L = V::size;
   const int64_t H = job.rows.in, W = job.cols.in, plane = H * W;
-  const int64_t top = i0 * job.rows.step + p.rows.low, rows = p.channel / p.pitch;
+  const int64_t rows = p.kept();
   if (p.width <= 0) return;
   const bool together = p.width == W && p.rows_kept == job.rows.step;  // whole rows that follow one another
   const T* const x = job.x_planes(n, g) + p.left;
   for (int64_t r = 0; r < rows; ++r) {
-    const int64_t h = top + r / p.rows_kept * job.rows.step + r % p.rows_kept;
+    const int64_t h = p.image_row(i0, r);
     if (h < 0 || h >= H) continue;
     const int64_t taken = together ? min_of(rows - r, H - h) : 1, count = taken * p.width;
     for (int64_t c = c0; c < c1; c += L) {
@@ -95,8 +95,7 @@ template <class T> void pixel_weight_block(const Gather<T>& job, const PixelWeig
     for (int64_t n = 0, k = 0; n < images; ++n)
       for (int64_t i = 0; i < height; ++i)
         for (int64_t j = 0; j < W; ++j)
-          at[k++] = static_cast<int32_t>(
-              (n * layout.channel + i * layout.rows_kept * layout.pitch + j * job.cols.step) * kInterleaved);
+          at[k++] = static_cast<int32_t>((n * layout.channel + layout.place(i, j)) * kInterleaved);
     transpose_dy(job, dy, g, m0, m1, p, p + count, transposed);
     for (int64_t q = 0; q < row_panels(c1 - c0); ++q) {
       const int64_t c = c0 + panel_row(q, c1 - c0), R = c0 + panel_row(q + 1, c1 - c0) - c;
@@ -107,8 +106,7 @@ template <class T> void pixel_weight_block(const Gather<T>& job, const PixelWeig
       for (int64_t m = m0; m < m1; m += width)
         for (int64_t t = 0; t < job.rows.taps; ++t)
           for (int64_t u = 0; u < job.cols.taps; ++u) {
-            const T* const a =
-                planes + (layout.rows.distance(t) * layout.pitch + layout.cols.distance(u)) * kInterleaved;
+            const T* const a = planes + layout.shift(t, u) * kInterleaved;
             T* const to = sums + ((c - c0) * taps + t * job.cols.taps + u) * sums_row + (m - m0);
             tile(count, a, at, transposed + (m - m0) * kBlockPixels, to, taps * sums_row, s > s0);
           }

@@ -25,6 +25,14 @@ struct PixelLayout {
   int64_t rows_kept;           // for a row of the grid
   int64_t pitch, channel;      // steps between rows and channels
   int64_t first, left, width;  // of a row: its first element of the image, that one's column, how many there are
+  int64_t kept() const { return channel / pitch; }
+  // The row of the image that is kept as number r for rows of the grid from i on.
+  int64_t image_row(int64_t i, int64_t r) const {
+    return i * rows.step + rows.low + r / rows_kept * rows.step + r % rows_kept;
+  }
+  // Where pixel (i, j) finds its first term, and tap (t, u) from there.
+  int64_t place(int64_t i, int64_t j) const { return i * rows_kept * pitch + j * cols.step; }
+  int64_t shift(int64_t t, int64_t u) const { return rows.distance(t) * pitch + cols.distance(u); }
 };
 
 template <class T> PixelLayout padded_layout(const Gather<T>& job, int64_t height) {
@@ -92,12 +100,11 @@ template <class T> PixelPlan pixel_plan(const Gather<T>& job) {
 template <class T> void fill_rows(const Gather<T>& job, const PixelLayout& p, int64_t n, int64_t g, int64_t c0,
                                   int64_t c1, int64_t i0, T* planes) {
   const int64_t H = job.rows.in, W = job.cols.in;
-  const int64_t top = i0 * job.rows.step + p.rows.low, rows = p.channel / p.pitch;
   if (p.width <= 0) return;
   for (int64_t c = c0; c < c1; ++c, planes += p.channel) {
     const T* const x = job.x_planes(n, g) + c * H * W + p.left;
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t h = top + r / p.rows_kept * job.rows.step + r % p.rows_kept;
+    for (int64_t r = 0; r < p.kept(); ++r) {
+      const int64_t h = p.image_row(i0, r);
       if (h >= 0 && h < H) copy_strided_run(x + h * W, 1, planes + r * p.pitch + p.first, p.width);
     }
   }
@@ -150,7 +157,7 @@ int64_t pixel_runs_of(const Gather<T>& job, const PixelPlan& plan, int64_t image
         constexpr MakeInts<kConvRows>::type heights;
         const int64_t j = cut * W / cuts, R = (cut + 1) * W / cuts - j;
         runs[count++] = {job.cols.step == 1 ? pixel_tile_for<T, 1>(R, heights) : pixel_tile_for<T, 2>(R, heights),
-                         n * image + i * p.rows_kept * p.pitch + j * job.cols.step, R};
+                         n * image + p.place(i, j), R};
       }
   return count;
 }
@@ -259,8 +266,7 @@ template <class T> void pixel_conv(const Gather<T>& job, const PixelPlan& plan) 
     for (int64_t c = 0, k = 0; c < plan.channels; ++c)
       for (int64_t t = 0; t < job.rows.taps; ++t)
         for (int64_t u = 0; u < job.cols.taps; ++u)
-          at[k++] = static_cast<int32_t>(c * layout.channel + layout.rows.distance(t) * layout.pitch +
-                                         layout.cols.distance(u));
+          at[k++] = static_cast<int32_t>(c * layout.channel + layout.shift(t, u));
     for (int64_t t = begin; t < end; ++t) {
       const int64_t part = t % plan.parts, place = t / plan.parts % per_group, g = t / plan.parts / per_group;
       const int64_t n = place / plan.bands * plan.images, i = place % plan.bands * plan.height;

@@ -49,7 +49,7 @@ template <class T> void conv2d_forward(const T* x, const T* w, const T* packed, 
 
 template <class T> void conv2d_pack(const T* w, T* packed, const Conv2dShape* shape) {
   const Gather<T> job = forward_gather<T>(nullptr, w, nullptr, nullptr, nullptr, *shape);
-  if (job.M >= kPixelWidth<T> && conv2d_packed(*shape) > 0) pack_pixel_panels(job, packed);
+  pack_pixel_panels(job, packed);
 }
 
 template <class T>
