@@ -135,6 +135,56 @@ void sgd_step(const Tensors& w, const Tensors& dw, const Tensors& m, const std::
   });
 }
 
+// `means` is empty where the second moments are not centered, `m` without momentum.
+void rmsprop_step(const Tensors& w, const Tensors& dw, const Tensors& v, const Tensors& means, const Tensors& m,
+                  double lr, double alpha, double eps, double weight_decay, double momentum, double scale) {
+  constexpr const char* op = "RMSprop";
+  check_lists(w, dw.size(), "gradients", op);
+  check_lists(w, v.size(), "square_avg", op);
+  if (!means.empty()) check_lists(w, means.size(), "grad_avg", op);
+  if (!m.empty()) check_lists(w, m.size(), "momentum buffers", op);
+  const RmspropOptions options{lr, alpha, eps, weight_decay, momentum, scale};
+  for_each_dtype(w, op, [&](auto type) {
+    using T = typename decltype(type)::type;
+    using M = Moment<T>;
+    Launch<RmspropTensor<T>> l;
+    for (size_t i = 0; i < w.size(); ++i) {
+      if (w[i].dtype() != dtype_of<T>()) continue;
+      check_like(w[i], dw[i], dtype_of<T>(), "gradient", i, op);
+      check_like(w[i], v[i], moment_dtype<T>(), "second moment", i, op);
+      if (!means.empty()) check_like(w[i], means[i], moment_dtype<T>(), "mean gradient", i, op);
+      if (!m.empty()) check_like(w[i], m[i], moment_dtype<T>(), "momentum buffer", i, op);
+      l.add({l.template update<T>(w[i], op), l.template read<T>(dw[i]), l.template update<M>(v[i], op),
+             means.empty() ? nullptr : l.template update<M>(means[i], op),
+             m.empty() ? nullptr : l.template update<M>(m[i], op), w[i].numel(), 0});
+    }
+    static const Kernel<rmsprop_fn<T>> kernel{kernel_name<T>("rmsprop").c_str()};
+    l.run([&] { kernel(l.entries.data(), static_cast<int64_t>(l.entries.size()), &options); });
+  });
+}
+
+void adagrad_step(const Tensors& w, const Tensors& dw, const Tensors& v, const std::vector<double>& rates, double eps,
+                  double weight_decay, double scale) {
+  constexpr const char* op = "Adagrad";
+  check_lists(w, dw.size(), "gradients", op);
+  check_lists(w, v.size(), "sum", op);
+  check_lists(w, rates.size(), "rates", op);
+  const AdagradOptions options{eps, weight_decay, scale};
+  for_each_dtype(w, op, [&](auto type) {
+    using T = typename decltype(type)::type;
+    Launch<AdagradTensor<T>> l;
+    for (size_t i = 0; i < w.size(); ++i) {
+      if (w[i].dtype() != dtype_of<T>()) continue;
+      check_like(w[i], dw[i], dtype_of<T>(), "gradient", i, op);
+      check_like(w[i], v[i], moment_dtype<T>(), "sum of squares", i, op);
+      l.add({l.template update<T>(w[i], op), l.template read<T>(dw[i]), l.template update<Moment<T>>(v[i], op),
+             w[i].numel(), 0, rates[i]});
+    }
+    static const Kernel<adagrad_fn<T>> kernel{kernel_name<T>("adagrad").c_str()};
+    l.run([&] { kernel(l.entries.data(), static_cast<int64_t>(l.entries.size()), &options); });
+  });
+}
+
 double global_norm(const Tensors& x, double p) {
   DL_CHECK(p > 0, "[global_norm] expected norm_type > 0, got ", p);
   const bool is_max = p == std::numeric_limits<double>::infinity();
@@ -177,6 +227,13 @@ DL_BIND(optim) {
   m.def("sgd_step", &sgd_step, py::arg("params"), py::arg("grads"), py::arg("buffers"), py::arg("first"), py::arg("lr"),
         py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("scale"),
         "One step of SGD over many parameters, in place, with the gradients times `scale`.");
+  m.def("rmsprop_step", &rmsprop_step, py::arg("params"), py::arg("grads"), py::arg("square_avgs"),
+        py::arg("grad_avgs"), py::arg("buffers"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
+        py::arg("weight_decay"), py::arg("momentum"), py::arg("scale"),
+        "One step of RMSprop over many parameters, in place, with the gradients times `scale`.");
+  m.def("adagrad_step", &adagrad_step, py::arg("params"), py::arg("grads"), py::arg("sums"), py::arg("rates"),
+        py::arg("eps"), py::arg("weight_decay"), py::arg("scale"),
+        "One step of Adagrad over many parameters, in place, with the gradients times `scale`.");
   m.def("global_norm", &global_norm, py::arg("tensors"), py::arg("p"), "The p-norm of all elements of all tensors.");
   m.def("scale_tensors", &scale_tensors, py::arg("tensors"), py::arg("factor"), "Multiplies every tensor in place.");
 }

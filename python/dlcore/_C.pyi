@@ -138,6 +138,9 @@ version: str
 
 def abs(x: Any, /) -> _Tensor: ...
 
+def adagrad_step(params: Sequence[Tensor], grads: Sequence[Tensor], sums: Sequence[Tensor], rates: Sequence[float], eps: float, weight_decay: float, scale: float) -> None:
+    """One step of Adagrad over many parameters, in place, with the gradients times `scale`."""
+
 def adam_step(op: str, params: Sequence[Tensor], grads: Sequence[Tensor], exp_avgs: Sequence[Tensor], exp_avg_sqs: Sequence[Tensor], max_exp_avg_sqs: Sequence[Tensor], steps: Sequence[int], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, scale: float) -> None:
     """One step of Adam or AdamW over many parameters, in place, with the gradients times `scale`."""
 
@@ -244,6 +247,9 @@ def checked_classes(indices: Tensor, num_classes: int) -> _Tensor:
 
 def checked_targets(target: Tensor, classes: int, ignore_index: int, op: str) -> _Tensor:
     """Class indices as int64; IndexError for one out of range."""
+
+def cholesky(a: Tensor) -> _Tensor:
+    """The lower triangular l with l @ l.T = a."""
 
 def clamp(x: Any, p: float, q: float = 0.0) -> _Tensor: ...
 
@@ -554,6 +560,9 @@ def reset_peak_memory() -> None:
 def reshape(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """The same elements in another shape; a copy only where no view can show it."""
 
+def rmsprop_step(params: Sequence[Tensor], grads: Sequence[Tensor], square_avgs: Sequence[Tensor], grad_avgs: Sequence[Tensor], buffers: Sequence[Tensor], lr: float, alpha: float, eps: float, weight_decay: float, momentum: float, scale: float) -> None:
+    """One step of RMSprop over many parameters, in place, with the gradients times `scale`."""
+
 def rnn_backward(cell: str, x: Tensor, w_ih: Tensor, w_hh: Tensor, gates: Tensor, saved: Tensor | None, y: Tensor, prev: Tensor, c0: Tensor | None, dy: Tensor, dh_n: Tensor, dc_n: Tensor | None, sizes: Sequence[int], reverse: bool, need_dx: bool, need_dw_ih: bool, need_dw_hh: bool) -> tuple[_Tensor, _Tensor, _Tensor, _Tensor, _Tensor, _Tensor]:
     """dx, dw_ih, dw_hh, the gates' gradients added up over the rows, dh0 and dc0; None for what is not asked for."""
 
@@ -634,6 +643,9 @@ def softmax_forward(x: Tensor, dim: int) -> _Tensor:
     """exp(x) / sum(exp(x)) along an axis."""
 
 def softplus(x: Any, /) -> _Tensor: ...
+
+def solve_triangular(a: Tensor, b: Tensor, upper: bool) -> _Tensor:
+    """The x with a @ x = b, for triangular a."""
 
 def sort(x: Tensor, dim: int, descending: bool) -> tuple:
     """Sorted values and where they came from; stable, NaN last."""

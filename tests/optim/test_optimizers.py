@@ -53,7 +53,53 @@ def test_adamw_formula(dtype, target):
         assert o.state[p]["exp_avg"].dtype is (dl.float32 if dtype == "bfloat16" else p.dtype)
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.AdamW(p, amsgrad=True), lambda p: optim.SGD(p, 0.1, momentum=0.9)])
+@pytest.mark.parametrize("target", _C.supported_targets())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_rmsprop_and_adagrad_formulas(dtype, target):
+    """Two steps of each; errors are measured by what a step adds up: u is about 10 at first, momentum adds to it."""
+    _C.set_target(target)
+    for o, step in (
+        (optim.RMSprop(parameters(dtype), lr=0.01, momentum=0.5, centered=True), 0.3),
+        (optim.Adagrad(parameters(dtype), lr=0.01, lr_decay=0.5, initial_accumulator_value=0.1), 0.02),
+    ):
+        params, expected = o.param_groups[0]["params"], []
+        for p in params:
+            w, g = wide(p), wide(p.grad)
+            v, mean, b = (0.1 if isinstance(o, optim.Adagrad) else 0.0), 0.0, 0.0
+            for t in range(2):
+                if isinstance(o, optim.Adagrad):
+                    v = v + g**2
+                    w = w - 0.01 / (1 + 0.5 * t) * g / (np.sqrt(v) + 1e-10)
+                else:
+                    v, mean = 0.99 * v + (1 - 0.99) * g**2, 0.99 * mean + (1 - 0.99) * g
+                    b = 0.5 * b + g / (np.sqrt(v - mean**2) + 1e-8)
+                    w = w - 0.01 * b
+            expected.append(w)
+        o.step()
+        o.step()
+        for p, w in zip(params, expected, strict=True):
+            assert (np.abs(wide(p) - w) <= 8 * EPS[dtype] * (np.abs(w) + step)).all(), p.shape
+
+
+def test_a_constant_gradient_has_no_negative_variance():
+    """v - mean² is rounding alone after some thousand steps; PyTorch takes its root."""
+    p = dl.zeros((64,), requires_grad=True)
+    p.grad = dl.linspace(0.01, 1.0, 64)
+    o = optim.RMSprop([p], alpha=0.9, centered=True, eps=1e-2)
+    for _ in range(500):
+        o.step()
+    assert np.isfinite(p.detach().numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.AdamW(p, amsgrad=True),
+        lambda p: optim.SGD(p, 0.1, momentum=0.9),
+        lambda p: optim.RMSprop(p, momentum=0.9, centered=True),
+        optim.Adagrad,
+    ],
+)
 def test_same_bits_for_any_number_of_threads(make):
     results = []
     for threads in (1, 2, 5):
@@ -197,6 +243,13 @@ BAD = [
         lambda: optim.SGD([P], nesterov=True),
         r"\[SGD\] expected momentum > 0 and dampening 0 for nesterov, got momentum=0",
     ),
+    (lambda: optim.RMSprop([P], alpha=1.5), r"\[RMSprop\] expected alpha in \[0, 1\], got 1.5"),
+    (lambda: optim.RMSprop([P], momentum=-0.1), r"\[RMSprop\] expected momentum >= 0, got -0.1"),
+    (lambda: optim.Adagrad([P], lr_decay=-1), r"\[Adagrad\] expected lr_decay >= 0, got -1"),
+    (
+        lambda: optim.Adagrad([P], initial_accumulator_value=math.nan),
+        r"\[Adagrad\] expected initial_accumulator_value >= 0, got nan",
+    ),
     (lambda: optim.Adam([]), r"\[Adam\] got an empty parameter list"),
     (lambda: optim.Adam([P, P]), r"\[Adam\] the parameter of shape \(2,\) at position 1 appears twice"),
     (
@@ -238,7 +291,7 @@ def test_bad_types():
 
 def test_bad_gradients():
     p = dl.ones((2,), requires_grad=True)
-    for o in (optim.Adam([p]), optim.SGD([p], momentum=0.9)):
+    for o in (optim.Adam([p]), optim.SGD([p], momentum=0.9), optim.RMSprop([p]), optim.Adagrad([p])):
         name = type(o).__name__
         p.grad = dl.ones((3,))
         with pytest.raises(
@@ -299,6 +352,8 @@ MAKES = {
     "AdamW": lambda p: optim.AdamW(p, lr=0.1),
     "Adam": lambda p: optim.Adam(p, lr=0.1, amsgrad=True, weight_decay=0.1, maximize=True),
     "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.1),
 }
 
 

@@ -19,21 +19,29 @@ SHAPES = [(3,), (17, 5), (), (20_000,), (2, 3, 4)]
 STEPS = 100
 
 
-def gradients(step, dtype="float32"):
+def gradients(step, dtype="float32", shapes=SHAPES):
     rng = np.random.default_rng(step)
     # Some elements are exactly 0 for long: the second moment starts at 0 there, and eps matters.
-    return [(rng.standard_normal(s) * (rng.random(s) < 0.7) * 10.0 ** (step % 3 - 1)).astype(dtype) for s in SHAPES]
+    return [(rng.standard_normal(s) * (rng.random(s) < 0.7) * 10.0 ** (step % 3 - 1)).astype(dtype) for s in shapes]
 
 
-def compare(make, make_torch, dtype="float32", skip=lambda step, i: False, each_step=lambda step, a, b: None):
-    """STEPS updates on both sides. Each step's rounding is at most a few eps of the parameter and of the update, which
-    is at most a few lr; the differences of all steps add up."""
-    start = [np.random.default_rng(9).standard_normal(s).astype(dtype) for s in SHAPES]
+def compare(
+    make,
+    make_torch,
+    dtype="float32",
+    skip=lambda step, i: False,
+    each_step=lambda step, a, b: None,
+    steps=STEPS,
+    shapes=SHAPES,
+):
+    """`steps` updates on both sides. Each step's rounding is at most a few eps of the parameter and of the update,
+    which is at most a few lr; the differences of all steps add up."""
+    start = [np.random.default_rng(9).standard_normal(s).astype(dtype) for s in shapes]
     ours = [dl.tensor(p, requires_grad=True) for p in start]
     theirs = [torch.tensor(p, requires_grad=True) for p in start]
     a, b = make(ours), make_torch(theirs)
-    for step in range(STEPS):
-        for i, g in enumerate(gradients(step, dtype)):
+    for step in range(steps):
+        for i, g in enumerate(gradients(step, dtype, shapes)):
             ours[i].grad = None if skip(step, i) else dl.tensor(g)
             theirs[i].grad = None if skip(step, i) else torch.tensor(g)
         a.step()
@@ -80,6 +88,36 @@ SGD = [
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sgd(options, dtype):
     compare(lambda p: optim.SGD(p, **options), lambda p: torch.optim.SGD(p, **options), dtype=dtype)
+
+
+OTHERS = [
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 1e-3, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 1e-3, "momentum": 0.9, "maximize": True}),
+    ("RMSprop", {"lr": 1e-3, "momentum": 0.5, "centered": True}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.01, "weight_decay": 0.1, "initial_accumulator_value": 0.5}),
+    ("Adagrad", {"eps": 1e-3, "maximize": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OTHERS, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rmsprop_and_adagrad(name, options, dtype):
+    compare(
+        lambda p: getattr(optim, name)(p, **options), lambda p: getattr(torch.optim, name)(p, **options), dtype=dtype
+    )
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_a_thousand_steps(name):
+    options = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.5, "lr": 1e-3}}.get(name, {})
+    compare(
+        lambda p: getattr(optim, name)(p, **options),
+        lambda p: getattr(torch.optim, name)(p, **options),
+        steps=1000,
+        shapes=[(3,), (17, 5)],
+    )
 
 
 def test_missing_gradients():
@@ -258,7 +296,7 @@ def test_clip_grad_value():
 
 def test_every_option_is_pytorchs():
     """Defaults agree for every option that both have."""
-    for name in ("Adam", "AdamW", "SGD"):
+    for name in ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad"):
         ours, theirs = getattr(optim, name)([dl.zeros((1,))]), getattr(torch.optim, name)([torch.zeros(1)])
         shared = set(ours.defaults) & set(theirs.defaults)
         assert shared == set(ours.defaults)
@@ -267,7 +305,12 @@ def test_every_option_is_pytorchs():
 
 def test_sequences_of_steps_equal_one_state():
     """Saving and loading in the middle changes nothing, bit for bit."""
-    for make in (lambda p: optim.AdamW(p, amsgrad=True), lambda p: optim.SGD(p, lr=0.1, momentum=0.9)):
+    for make in (
+        lambda p: optim.AdamW(p, amsgrad=True),
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: optim.RMSprop(p, momentum=0.9, centered=True),
+        lambda p: optim.Adagrad(p, lr_decay=0.1),
+    ):
         runs = []
         for reload in (False, True):
             params = [dl.ones(s, requires_grad=True) for s in SHAPES]

@@ -131,6 +131,10 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "gru_layer": _recurrent(torch.gru),
     "rnn_layer": _rnn,
     "prod": _prod,
+    "cholesky": torch.linalg.cholesky,
+    "entropy": lambda p, base=None, dim=-1: torch.special.entr(p).sum(dim) / np.log(base or np.e),
+    "l2_penalty": lambda p, weight=1.0: weight * sum(x.square().sum() for x in (p if isinstance(p, list) else [p])),
+    "solve_triangular": torch.linalg.solve_triangular,
     "scaled_dot_product_attention": _attention,
     "gather": _indexed(torch.gather),
     "scatter": _indexed(

@@ -49,6 +49,32 @@ struct SgdOptions {
 };
 template <class T> using sgd_fn = void (*)(const SgdTensor<T>* tensors, int64_t count, const SgdOptions* options);
 
+// w (n,) is updated from dw (n,) by Tieleman and Hinton, "Lecture 6.5 - rmsprop", 2012, as PyTorch computes it; with g
+// as above:
+//   g += l2 * w;  v = alpha v + (1 - alpha) g^2;  mean = alpha mean + (1 - alpha) g;  s = max(v - mean^2, 0)
+//   u = g / (sqrt(s) + eps);  m = momentum * m + u;  w -= lr * m
+// s = v where mean is not given (not centered), w -= lr * u where m is not (no momentum).
+template <class T> struct RmspropTensor {
+  T* w;
+  const T* dw;
+  Moment<T>*v, *mean, *m;
+  int64_t n, first_block;
+};
+struct RmspropOptions { double lr, alpha, eps, l2, momentum, scale; };
+template <class T> using rmsprop_fn = void (*)(const RmspropTensor<T>* tensors, int64_t count, const RmspropOptions* o);
+
+// w (n,) is updated from dw (n,) by Duchi, Hazan and Singer, "Adaptive subgradient methods", 2011; with g as above:
+//   g += l2 * w;  v += g^2;  w -= rate * g / (sqrt(v) + eps)
+template <class T> struct AdagradTensor {
+  T* w;
+  const T* dw;
+  Moment<T>* v;
+  int64_t n, first_block;
+  double rate;
+};
+struct AdagradOptions { double eps, l2, scale; };
+template <class T> using adagrad_fn = void (*)(const AdagradTensor<T>* tensors, int64_t count, const AdagradOptions* o);
+
 template <class T> struct OptimTensor {
   T* x;
   int64_t n, first_block;

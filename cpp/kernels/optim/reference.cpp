@@ -40,6 +40,39 @@ template <class T> void sgd(const SgdTensor<T>* tensors, int64_t count, const Sg
   }
 }
 
+template <class T> void rmsprop(const RmspropTensor<T>* tensors, int64_t count, const RmspropOptions* o) {
+  for (const RmspropTensor<T>* t = tensors; t < tensors + count; ++t) {
+    for (int64_t i = 0; i < t->n; ++i) {
+      const double g = o->scale * value_of(t->dw[i]) + o->l2 * value_of(t->w[i]);
+      const double v = o->alpha * t->v[i] + (1 - o->alpha) * g * g;
+      t->v[i] = static_cast<Moment<T>>(v);
+      double spread = v;
+      if (t->mean) {
+        const double mean = o->alpha * t->mean[i] + (1 - o->alpha) * g;
+        t->mean[i] = static_cast<Moment<T>>(mean);
+        spread = v - mean * mean < 0 ? 0 : v - mean * mean;
+      }
+      double step = g / (std::sqrt(spread) + o->eps);
+      if (t->m) {
+        step += o->momentum * t->m[i];
+        t->m[i] = static_cast<Moment<T>>(step);
+      }
+      t->w[i] = rounded<T>(value_of(t->w[i]) - o->lr * step);
+    }
+  }
+}
+
+template <class T> void adagrad(const AdagradTensor<T>* tensors, int64_t count, const AdagradOptions* o) {
+  for (const AdagradTensor<T>* t = tensors; t < tensors + count; ++t) {
+    for (int64_t i = 0; i < t->n; ++i) {
+      const double g = o->scale * value_of(t->dw[i]) + o->l2 * value_of(t->w[i]);
+      const double v = t->v[i] + g * g;
+      t->v[i] = static_cast<Moment<T>>(v);
+      t->w[i] = rounded<T>(value_of(t->w[i]) - t->rate * g / (std::sqrt(v) + o->eps));
+    }
+  }
+}
+
 template <class T> void norm_partials(const OptimTensor<T>* tensors, int64_t count, double p, double* partial) {
   for (const OptimTensor<T>* t = tensors; t < tensors + count; ++t) {
     for (int64_t i = 0; i < t->n; ++i) {
@@ -60,6 +93,8 @@ template <class T> void scale_tensors(const OptimTensor<T>* tensors, int64_t cou
 #define DL_OPTIM(T, t)                                                \
   DL_REGISTER("adam/" t, adam, adam_fn<T>)                            \
   DL_REGISTER("sgd/" t, sgd, sgd_fn<T>)                               \
+  DL_REGISTER("rmsprop/" t, rmsprop, rmsprop_fn<T>)                   \
+  DL_REGISTER("adagrad/" t, adagrad, adagrad_fn<T>)                   \
   DL_REGISTER("norm_partials/" t, norm_partials, norm_partials_fn<T>) \
   DL_REGISTER("scale_tensors/" t, scale_tensors, scale_tensors_fn<T>)
 

@@ -77,6 +77,47 @@ template <class T> void sgd(const SgdTensor<T>* tensors, int64_t count, const Sg
   });
 }
 
+template <class T> void rmsprop(const RmspropTensor<T>* tensors, int64_t count, const RmspropOptions* o) {
+  const Vec lr = constant(o->lr), l2 = constant(o->l2), scale = constant(o->scale), eps = constant(o->eps);
+  const Vec alpha = constant(o->alpha), rest = constant(1 - o->alpha), momentum = constant(o->momentum);
+  for_each_block(tensors, count, [=](const RmspropTensor<T>& t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += Vec::size) {
+      const int64_t left = end - i;
+      const Vec w = load_up_to(t.w + i, left);
+      const Vec g = fma(l2, w, load_up_to(t.dw + i, left) * scale);
+      const Vec v = fma(rest * g, g, load_up_to(t.v + i, left) * alpha);
+      store_up_to(t.v + i, v, left);
+      Vec spread = v;
+      if (t.mean) {
+        const Vec mean = fma(rest, g, load_up_to(t.mean + i, left) * alpha);
+        store_up_to(t.mean + i, mean, left);
+        spread = max(fnma(mean, mean, v), zero());
+      }
+      Vec step = g / (sqrt(spread) + eps);
+      if (t.m) {
+        step = fma(momentum, load_up_to(t.m + i, left), step);
+        store_up_to(t.m + i, step, left);
+      }
+      store_up_to(t.w + i, fnma(lr, step, w), left);
+    }
+  });
+}
+
+template <class T> void adagrad(const AdagradTensor<T>* tensors, int64_t count, const AdagradOptions* o) {
+  const Vec l2 = constant(o->l2), scale = constant(o->scale), eps = constant(o->eps);
+  for_each_block(tensors, count, [=](const AdagradTensor<T>& t, int64_t begin, int64_t end) {
+    const Vec rate = constant(t.rate);
+    for (int64_t i = begin; i < end; i += Vec::size) {
+      const int64_t left = end - i;
+      const Vec w = load_up_to(t.w + i, left);
+      const Vec g = fma(l2, w, load_up_to(t.dw + i, left) * scale);
+      const Vec v = fma(g, g, load_up_to(t.v + i, left));
+      store_up_to(t.v + i, v, left);
+      store_up_to(t.w + i, fnma(rate, g / (sqrt(v) + eps), w), left);
+    }
+  });
+}
+
 DL_INLINE double sum_lanes(f64xh a) {
   double sum = 0;
   for (int l = 0; l < Vec::size / 2; ++l) sum += a[l];
@@ -124,6 +165,8 @@ template <class T> void scale_tensors(const OptimTensor<T>* tensors, int64_t cou
 #define DL_OPTIM(T, t)                                                \
   DL_REGISTER("adam/" t, adam, adam_fn<T>)                            \
   DL_REGISTER("sgd/" t, sgd, sgd_fn<T>)                               \
+  DL_REGISTER("rmsprop/" t, rmsprop, rmsprop_fn<T>)                   \
+  DL_REGISTER("adagrad/" t, adagrad, adagrad_fn<T>)                   \
   DL_REGISTER("norm_partials/" t, norm_partials, norm_partials_fn<T>) \
   DL_REGISTER("scale_tensors/" t, scale_tensors, scale_tensors_fn<T>)
 

@@ -9,6 +9,7 @@ from dlcore.tensor import Tensor
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "HuberLoss",
     "KLDivLoss",
@@ -94,6 +95,16 @@ class CrossEntropyLoss(_Loss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+
+class CosineSimilarity(Module):
+    """x1 · x2 / (max(‖x1‖, eps) max(‖x2‖, eps)) along dimension `dim`; see `functional.cosine_similarity`."""
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return ops.cosine_similarity(x1, x2, self.dim, self.eps)
 
 
 class NLLLoss(_Loss):

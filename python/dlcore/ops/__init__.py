@@ -11,9 +11,11 @@ from dlcore.ops.embedding import *
 from dlcore.ops.gather import *
 from dlcore.ops.index import *
 from dlcore.ops.join import *
+from dlcore.ops.linalg import *
 from dlcore.ops.loss import *
 from dlcore.ops.mask import *
 from dlcore.ops.matmul import *
+from dlcore.ops.measure import *
 from dlcore.ops.norm import *
 from dlcore.ops.pool import *
 from dlcore.ops.random import *

@@ -338,7 +338,8 @@ def binary_cross_entropy(
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target (log target - input) for log-probabilities `input`: the divergence of the input from the target.
 
-    `target` holds probabilities, or their logarithms under `log_target`. "batchmean" divides the sum by the size of the
+    `target` holds probabilities, or their logarithms under `log_target`. Infinite where the input has no probability
+    for what the target has, and 0 for what neither has. "batchmean" divides the sum by the size of the
     first axis, which is the mathematical definition for a batch; "mean" divides by the number of elements.
 
     Raises:
@@ -350,6 +351,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
         loss = ops.exp(target) * (target - input)
     else:
         positive = ops.gt(target, 0.0)
+        input = ops.where(ops.logical_and(ops.eq(target, 0.0), ops.eq(input, -math.inf)), 0.0, input)  # 0 log 0 = 0
         loss = ops.where(positive, target * ops.log(ops.where(positive, target, 1.0)), target * 0.0) - target * input
     if reduction == "batchmean":
         return ops.sum(loss) / (input.shape[0] if input.ndim else 1)

@@ -106,6 +106,72 @@ TEST(Optim, Sgd) {
   check_sgd<double>("sgd/float64");
 }
 
+template <class T> struct AdaptiveState {
+  Buffers<T> w, dw;
+  Buffers<Moment<T>> v, mean, m;
+
+  AdaptiveState() {
+    allocate(w, -1, 1, 1);
+    allocate(dw, -1, 1, 20);
+    allocate(v, 0.3, 1, 40);  // well over the square of a mean
+    allocate(mean, -0.4, 0.4, 60);
+    allocate(m, -1, 1, 80);
+  }
+};
+
+template <class T> void check_rmsprop(const char* name) {
+  using Fn = rmsprop_fn<T>;
+  for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
+    const RmspropOptions o{0.1, 0.9, 1e-8, 0.1, 0.8, -0.37};
+    for (bool centered : {false, true})
+      for (bool momentum : {false, true}) {
+        AdaptiveState<T> actual, expected;
+        for (auto [run, s] : {std::pair{kernel, &actual}, {reference, &expected}}) {
+          std::vector<RmspropTensor<T>> entries;
+          for (size_t i = 0; i < kSizes.size(); ++i)
+            entries.push_back({s->w[i].data(), s->dw[i].data(), s->v[i].data(), centered ? s->mean[i].data() : nullptr,
+                               momentum ? s->m[i].data() : nullptr, kSizes[i], 0});
+          number_blocks(entries);
+          run(entries.data(), static_cast<int64_t>(kSizes.size()), &o);
+        }
+        expect_close_each(actual.w, expected.w, 4, 0.5);
+        expect_close_each(actual.v, expected.v, 4, 0);
+        expect_close_each(actual.mean, expected.mean, 4, 0.5);
+        expect_close_each(actual.m, expected.m, 8, 2);
+      }
+  });
+}
+
+template <class T> void check_adagrad(const char* name) {
+  using Fn = adagrad_fn<T>;
+  for_each_version<Fn>(name, [](Fn kernel, Fn reference) {
+    const AdagradOptions o{1e-10, 0.1, -0.37};
+    AdaptiveState<T> actual, expected;
+    for (auto [run, s] : {std::pair{kernel, &actual}, {reference, &expected}}) {
+      std::vector<AdagradTensor<T>> entries;
+      for (size_t i = 0; i < kSizes.size(); ++i)
+        entries.push_back(
+            {s->w[i].data(), s->dw[i].data(), s->v[i].data(), kSizes[i], 0, 0.01 * static_cast<double>(i + 1)});
+      number_blocks(entries);
+      run(entries.data(), static_cast<int64_t>(kSizes.size()), &o);
+    }
+    expect_close_each(actual.w, expected.w, 4, 0.1);
+    expect_close_each(actual.v, expected.v, 4, 0);
+  });
+}
+
+TEST(Optim, Rmsprop) {
+  check_rmsprop<float>("rmsprop/float32");
+  check_rmsprop<bfloat16>("rmsprop/bfloat16");
+  check_rmsprop<double>("rmsprop/float64");
+}
+
+TEST(Optim, Adagrad) {
+  check_adagrad<float>("adagrad/float32");
+  check_adagrad<bfloat16>("adagrad/bfloat16");
+  check_adagrad<double>("adagrad/float64");
+}
+
 template <class T> std::vector<OptimTensor<T>> entries_of(Buffers<T>& x) {
   std::vector<OptimTensor<T>> entries;
   for (GuardedBuffer<T>& b : x) entries.push_back({b.data(), b.size(), 0});
