@@ -354,6 +354,12 @@ def gelu_tanh_backward(a: Any, b: Any, /) -> _Tensor: ...
 def global_norm(tensors: Sequence[Tensor], p: float) -> float:
     """The p-norm of all elements of all tensors."""
 
+def group_norm_backward(x: Tensor, groups: int, w: Tensor | None, mean: Tensor, rstd: Tensor, dy: Tensor, need_dx: bool, need_dw: bool, need_db: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Gradients of group norm for x, w and b; None for one not asked for."""
+
+def group_norm_forward(x: Tensor, groups: int, w: Tensor | None, b: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Group norm: the result, and the mean and 1 / deviation of each group of each sample."""
+
 def gt(a: Any, b: Any, /) -> _Tensor: ...
 
 def index_add(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor], at: int, values: Tensor) -> None:
@@ -559,6 +565,12 @@ def reset_peak_memory() -> None:
 
 def reshape(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
     """The same elements in another shape; a copy only where no view can show it."""
+
+def rms_norm_backward(x: Tensor, w: Tensor | None, rrms: Tensor, dy: Tensor, shape: int | Sequence[int], need_dw: bool) -> tuple[_Tensor, _Tensor]:
+    """Gradients of RMS norm for x and w; None for one not asked for."""
+
+def rms_norm_forward(x: Tensor, shape: int | Sequence[int], w: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor]:
+    """RMS norm over the last dimensions: the result, and 1 / root mean square of each row."""
 
 def rmsprop_step(params: Sequence[Tensor], grads: Sequence[Tensor], square_avgs: Sequence[Tensor], grad_avgs: Sequence[Tensor], buffers: Sequence[Tensor], lr: float, alpha: float, eps: float, weight_decay: float, momentum: float, scale: float) -> None:
     """One step of RMSprop over many parameters, in place, with the gradients times `scale`."""

@@ -291,6 +291,16 @@ LAYER_ERRORS = [
         "[LayerNorm] expected last dimensions (2, 3), got (3, 4) (input (3, 4))",
     ),
     (lambda: nn.LayerNorm(3)(None), TypeError, "[LayerNorm] expected a Tensor, got NoneType"),
+    (lambda: nn.RMSNorm(3)(dl.zeros((3, 4))), ValueError, "[RMSNorm] expected last dimension 3, got 4 (input (3, 4))"),
+    (lambda: nn.RMSNorm(0), ValueError, "[RMSNorm] expected sizes of at least 1, got normalized_shape 0"),
+    (lambda: nn.RMSNorm(3)(None), TypeError, "[RMSNorm] expected a Tensor, got NoneType"),
+    (
+        lambda: nn.GroupNorm(4, 6),
+        ValueError,
+        "[GroupNorm] num_channels must be a multiple of num_groups, got 6 channels and 4 groups",
+    ),
+    (lambda: nn.GroupNorm(2, 6)(dl.zeros((3, 4))), ValueError, "[GroupNorm] expected (N, 6, ...), got input (3, 4)"),
+    (lambda: nn.GroupNorm(2, 6)(None), TypeError, "[GroupNorm] expected a Tensor, got NoneType"),
     (lambda: nn.LayerNorm(()), ValueError, "[LayerNorm] expected sizes of at least 1, got normalized_shape ()"),
     (lambda: nn.Dropout(1.5), ValueError, "[Dropout] expected a probability p in [0, 1], got 1.5"),
     (

@@ -127,6 +127,7 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
         x, (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape, *args, **kwargs
     ),
     "linear": _linear,
+    "rms_norm": lambda x, normalized_shape, *args, **kwargs: F.rms_norm(x, normalized_shape, *args, **kwargs),
     "lstm_layer": _recurrent(torch.lstm),
     "gru_layer": _recurrent(torch.gru),
     "rnn_layer": _rnn,

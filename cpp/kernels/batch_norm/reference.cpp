@@ -7,16 +7,6 @@
 namespace dl {
 namespace {
 
-// A channel may have a million elements; Kahan's sum of them is as good as one rounding.
-struct Sum {
-  double value = 0, lost = 0;
-  void add(double x) {
-    const double rest = x - lost, next = value + rest;
-    lost = std::isfinite(next) ? (next - value) - rest : 0;
-    value = next;
-  }
-};
-
 // body(i) for every element of channel c.
 template <class Body> void for_channel(const BatchNormShape& s, int64_t c, const Body& body) {
   for (int64_t n = 0; n < s.N; ++n)

@@ -1,4 +1,4 @@
-"""LayerNorm, BatchNorm and Dropout."""
+"""LayerNorm, RMSNorm, GroupNorm, BatchNorm and Dropout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,28 @@ from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.tensor import Tensor
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "Dropout", "LayerNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "Dropout", "GroupNorm", "LayerNorm", "RMSNorm"]
+
+
+def _sizes(layer: Module, normalized_shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or min(shape) < 1:
+        name = type(layer).__name__
+        raise ValueError(f"[{name}] expected sizes of at least 1, got normalized_shape {normalized_shape}")
+    return shape
+
+
+def _check_last(layer: Module, x: Any, shape: tuple[int, ...]) -> None:
+    name = type(layer).__name__
+    if not isinstance(x, _C.Tensor):
+        raise TypeError(f"[{name}] expected a Tensor, got {type(x).__name__}")
+    if x.shape[-len(shape) :] != shape:
+        if len(shape) == 1:
+            got = x.shape[-1] if x.ndim else "a single number"
+            text = f"expected last dimension {shape[0]}, got {got}"
+        else:
+            text = f"expected last dimensions {shape}, got {x.shape[-len(shape) :]}"
+        raise ValueError(f"[{name}] {text} (input {x.shape})")
 
 
 class LayerNorm(Module):
@@ -35,29 +56,97 @@ class LayerNorm(Module):
         bias: bool = True,
         dtype: Any = _C.float32,
     ) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        if not shape or min(shape) < 1:
-            raise ValueError(f"[LayerNorm] expected sizes of at least 1, got normalized_shape {normalized_shape}")
+        shape = _sizes(self, normalized_shape)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self.weight = Parameter(init.ones_(_C.empty(shape, dtype))) if elementwise_affine else None
         self.bias = Parameter(_C.zeros(shape, dtype)) if elementwise_affine and bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(x, _C.Tensor):
-            raise TypeError(f"[LayerNorm] expected a Tensor, got {type(x).__name__}")
-        n = len(self.normalized_shape)
-        if x.shape[-n:] != self.normalized_shape:
-            if n == 1:
-                got = x.shape[-1] if x.ndim else "a single number"
-                text = f"expected last dimension {self.normalized_shape[0]}, got {got}"
-            else:
-                text = f"expected last dimensions {self.normalized_shape}, got {x.shape[-n:]}"
-            raise ValueError(f"[LayerNorm] {text} (input {x.shape})")
+        _check_last(self, x, self.normalized_shape)
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}, bias={self.bias is not None}"
+
+
+class RMSNorm(Module):
+    """x / √(mean(x²) + eps) · weight over the last dimensions.
+
+    Args:
+        normalized_shape: the size of the last dimension, or the sizes of the last dimensions.
+        eps: added to the mean square; None is the distance from 1 to the next number that is computed with.
+        elementwise_affine: whether there is a weight (ones at first).
+        dtype: of the weight.
+
+    Source: B. Zhang, R. Sennrich, "Root mean square layer normalization", 2019.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: Any = _C.float32,
+    ) -> None:
+        shape = _sizes(self, normalized_shape)
+        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
+        self.weight = Parameter(init.ones_(_C.empty(shape, dtype))) if elementwise_affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        _check_last(self, x, self.normalized_shape)
+        return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(Module):
+    """(x - mean) / √(variance + eps) · weight + bias over groups of channels of each sample of (N, C, ...).
+
+    Args:
+        num_groups: a divisor of C. One is layer norm over all but the batch, C is instance norm.
+        num_channels: C.
+        eps: added to the variance.
+        affine: whether there are a weight (C,), ones at first, and a bias (C,), zeros at first.
+        bias: whether there is, besides a weight, a bias.
+        dtype: of the parameters.
+
+    Raises:
+        ValueError: channels that the groups do not divide, or another number of channels or dimensions.
+
+    Source: Y. Wu, K. He, "Group normalization", 2018.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        bias: bool = True,
+        dtype: Any = _C.float32,
+    ) -> None:
+        check_size(self, num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            raise ValueError(
+                f"[GroupNorm] num_channels must be a multiple of num_groups, got {num_channels} channels and "
+                f"{num_groups} groups"
+            )
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        self.weight = Parameter(init.ones_(_C.empty((num_channels,), dtype))) if affine else None
+        self.bias = Parameter(_C.zeros((num_channels,), dtype)) if affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(x, _C.Tensor):
+            raise TypeError(f"[GroupNorm] expected a Tensor, got {type(x).__name__}")
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ValueError(f"[GroupNorm] expected (N, {self.num_channels}, ...), got input {x.shape}")
+        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        affine = f"affine={self.affine}, bias={self.bias is not None}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, {affine}"
 
 
 class _BatchNorm(Module):

@@ -9,6 +9,7 @@ from dlcore.ops.creation import *
 from dlcore.ops.elementwise import *
 from dlcore.ops.embedding import *
 from dlcore.ops.gather import *
+from dlcore.ops.group_norm import *
 from dlcore.ops.index import *
 from dlcore.ops.join import *
 from dlcore.ops.linalg import *
@@ -21,6 +22,7 @@ from dlcore.ops.pool import *
 from dlcore.ops.random import *
 from dlcore.ops.reduce import *
 from dlcore.ops.repeat import *
+from dlcore.ops.rms_norm import *
 from dlcore.ops.rnn import *
 from dlcore.ops.shape import *
 from dlcore.ops.softmax import *
