@@ -56,10 +56,14 @@ std::tuple<Tensor, Tensor, Tensor> cross_entropy_forward(const Tensor& input, co
   return {loss, norm, statistics};
 }
 
-// dloss: (rows), or one number for all rows.
+// dloss: (rows), or one number for all rows. in_place: the gradient takes the place of the logits, which are
+// contiguous.
 Tensor cross_entropy_backward(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight,
-                              const Tensor& statistics, const Tensor& grad, int64_t ignore_index, double smoothing) {
-  const Tensor x = contiguous(input), dx = Tensor::empty(x.shape(), x.dtype()), dloss = cast(grad, statistics.dtype());
+                              const Tensor& statistics, const Tensor& grad, int64_t ignore_index, double smoothing,
+                              bool in_place) {
+  const Tensor x = contiguous(input), dx = in_place ? x : Tensor::empty(x.shape(), x.dtype());
+  const Tensor dloss = cast(grad, statistics.dtype());
+  if (in_place) mark_written(dx, "cross_entropy_backward");
   if (x.numel() == 0) return dx;
   const auto w = as_statistic(weight, statistics.dtype());
   const CrossEntropyOptions options = options_of(ignore_index, smoothing);
@@ -88,5 +92,5 @@ DL_BIND(loss) {
         "Per row: cross-entropy, class weight, and what the backward needs.");
   m.def("cross_entropy_backward", &cross_entropy_backward, py::arg("x"), py::arg("target"), py::arg("w"),
         py::arg("statistics"), py::arg("dloss"), py::arg("ignore_index"), py::arg("smoothing"),
-        "Gradient of the rows' cross-entropy for the logits.");
+        py::arg("in_place") = false, "Gradient of the rows' cross-entropy for the logits.");
 }

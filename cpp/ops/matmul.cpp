@@ -13,6 +13,7 @@ DType sum_dtype(DType t) { return t == DType::bfloat16 ? DType::float32 : t; }
 struct Extras {
   Tensor bias, pre;
   MatmulActivation activation = MatmulActivation::none;
+  bool accumulate = false;  // on top of what c holds
   bool constant_b = false;  // its storage may keep it packed
 };
 
@@ -69,6 +70,7 @@ template <class In, class Out> void run(const Tensor& a, const Tensor& b, const 
   if (extras.bias) p.bias = static_cast<const matmul_sum_t<Out>*>(extras.bias.raw());
   if (extras.pre) p.pre = static_cast<Out*>(extras.pre.raw());
   p.activation = extras.activation;
+  p.accumulate = extras.accumulate;
   const Tensor workspace = Tensor::empty({matmul_workspace<Out>(p.M, p.N, p.K, batch)}, sum_dtype(c.dtype()));
   p.workspace = static_cast<matmul_sum_t<Out>*>(workspace.raw());
   static const Kernel<matmul_fn<In, Out>> kernel{cat("matmul/", name(dtype_of<Out>())).c_str()};
@@ -132,6 +134,20 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   return c;
 }
 
+// c = a @ b, or c += a @ b, for matrices; rows of c are contiguous.
+void matmul_into(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate) {
+  DL_CHECK(a.ndim() == 2 && b.ndim() == 2 && c.ndim() == 2 && a.size(1) == b.size(0) && c.size(0) == a.size(0) &&
+               c.size(1) == b.size(1) && (c.size(1) <= 1 || c.strides()[1] == 1),
+           "[matmul_into] expected (M, K), (K, N) and contiguous rows of (M, N), got ", a.shape(), ", ", b.shape(),
+           " and ", c.shape());
+  DL_CHECK_TYPE(a.dtype() == b.dtype() && c.dtype() == a.dtype() && is_floating(c.dtype()),
+                "[matmul_into] expected one floating dtype, got ", a.dtype(), ", ", b.dtype(), " and ", c.dtype());
+  mark_written(c, "matmul_into");
+  Extras extras;
+  extras.accumulate = accumulate;
+  run(a, b, c, extras);
+}
+
 MatmulActivation activation_named(const std::string& name) {
   if (name == "none") return MatmulActivation::none;
   if (name == "relu") return MatmulActivation::relu;
@@ -183,6 +199,8 @@ DL_BIND(matmul) {
       "Whether kernels keep a copy of these weights in the order that they read them; see nn.utils.prepack.");
   m.def("matmul", &dl::matmul, py::arg("a"), py::arg("b"),
         "Matrix product with NumPy's rules for one and many dimensions.");
+  m.def("matmul_into", &dl::matmul_into, py::arg("a"), py::arg("b"), py::arg("c"), py::arg("accumulate"),
+        "Writes the product of two matrices into a third, or adds it there.");
   m.def(
       "linear",
       [](const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const std::string& activation,

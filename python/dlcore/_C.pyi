@@ -273,7 +273,7 @@ def copy_into(x: Tensor, y: Tensor, op: str = 'copy_') -> None:
 
 def cos(x: Any, /) -> _Tensor: ...
 
-def cross_entropy_backward(x: Tensor, target: Tensor, w: Tensor | None, statistics: Tensor, dloss: Tensor, ignore_index: int, smoothing: float) -> _Tensor:
+def cross_entropy_backward(x: Tensor, target: Tensor, w: Tensor | None, statistics: Tensor, dloss: Tensor, ignore_index: int, smoothing: float, in_place: bool = False) -> _Tensor:
     """Gradient of the rows' cross-entropy for the logits."""
 
 def cross_entropy_forward(x: Tensor, target: Tensor, w: Tensor | None, ignore_index: int, smoothing: float) -> tuple[_Tensor, _Tensor, _Tensor]:
@@ -442,6 +442,9 @@ def mask_write(x: Tensor, mask: Tensor, values: Tensor) -> None:
 
 def matmul(a: Tensor, b: Tensor) -> _Tensor:
     """Matrix product with NumPy's rules for one and many dimensions."""
+
+def matmul_into(a: Tensor, b: Tensor, c: Tensor, accumulate: bool) -> None:
+    """Writes the product of two matrices into a third, or adds it there."""
 
 def max_along(x: Tensor, dim: int, keepdim: bool) -> tuple[_Tensor, _Tensor]:
     """Largest elements along an axis and their indices."""

@@ -108,6 +108,14 @@ def _rnn(*args: Any, nonlinearity: str = "tanh", **kwargs: Any) -> Any:
     return _recurrent(torch.rnn_relu if nonlinearity == "relu" else torch.rnn_tanh)(*args, **kwargs)
 
 
+def _linear_cross_entropy(x: Any, w: Any, target: Any, reduction: str = "mean", **kwargs: Any) -> Any:
+    """PyTorch's takes one or two dimensions."""
+    rows, n = x.shape[:-1], x.shape[:-1].numel()
+    flat = target.reshape(n, w.shape[0]) if target.is_floating_point() else target.reshape(n).long()
+    loss = F.linear_cross_entropy(x.reshape(n, x.shape[-1]), w, flat, reduction=reduction, **kwargs)
+    return loss.reshape(rows) if reduction == "none" else loss
+
+
 # What PyTorch calls otherwise, offers only as a method, or lacks a fused form of.
 COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "cast": lambda x, dtype: x.to(dtype),
@@ -127,6 +135,7 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
         x, (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape, *args, **kwargs
     ),
     "linear": _linear,
+    "linear_cross_entropy": _linear_cross_entropy,
     "rms_norm": lambda x, normalized_shape, *args, **kwargs: F.rms_norm(x, normalized_shape, *args, **kwargs),
     "lstm_layer": _recurrent(torch.lstm),
     "gru_layer": _recurrent(torch.gru),

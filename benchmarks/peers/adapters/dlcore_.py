@@ -98,7 +98,7 @@ class DLCore(TorchNames):
         model = self.gpt(sizes)
         x, y = (self.tensor(array) for array in inputs.gpt_batch(sizes, p["B"], p["T"]))
         optimizer = optim.AdamW(model.parameters(), **inputs.ADAMW)
-        return self.training(lambda x, y: model(x, y)[1], optimizer, x, y)
+        return self.training(model.loss, optimizer, x, y)
 
     def gpt_prefill(self, p: Params) -> Call:
         model = self.frozen_gpt(p["dtype"])

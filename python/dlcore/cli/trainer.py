@@ -180,7 +180,7 @@ class Trainer:
             for i in range(0, count, o.batch):
                 part = starts[i : i + o.batch]
                 x, targets = self._windows(self.val_tokens, part)
-                total += self.model(x, targets=targets)[1].item() * len(part)
+                total += self.model.loss(x, targets).item() * len(part)
         self.model.train()
         return total / count
 
@@ -194,7 +194,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         x, targets = self.batch(self.step)
-        loss = self.model(x, targets=targets)[1]
+        loss = self.model.loss(x, targets)
         loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), CLIP_NORM).item()
         if not (math.isfinite(loss.item()) and math.isfinite(norm)):

@@ -243,12 +243,21 @@ class GPT2(nn.Module):
             targets: the next token for each place, (B, T); -100 where there is none.
             cache: filled and used; for incremental decoding under `no_grad`.
         """
-        if targets is not None and targets.shape != tokens.shape:
-            raise ValueError(f"[GPT2] expected targets of shape {tokens.shape}, got {targets.shape}")
+        if targets is not None:
+            self._check(tokens, targets)
         logits = self.lm_head(self.transformer(tokens, cache))  # (B, T, V)
         if targets is None:
             return logits, None
         return logits, ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+
+    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """The mean cross-entropy alone, as `forward` gives it, without holding all logits: what training needs."""
+        self._check(tokens, targets)
+        return ops.linear_cross_entropy(self.transformer(tokens), self.lm_head.weight, targets)
+
+    def _check(self, tokens: Tensor, targets: Tensor) -> None:
+        if targets.shape != tokens.shape:
+            raise ValueError(f"[GPT2] expected targets of shape {tokens.shape}, got {targets.shape}")
 
     def generate(
         self,

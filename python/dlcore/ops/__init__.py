@@ -29,3 +29,4 @@ from dlcore.ops.softmax import *
 from dlcore.ops.sort import *
 from dlcore.ops.triangle import *
 from dlcore.ops.unary import *
+from dlcore.ops.unembedding import *

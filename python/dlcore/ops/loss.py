@@ -56,15 +56,16 @@ class _CrossEntropy(Function):
         if scale is not None:
             dloss = dloss * scale
         if is_grad_enabled():
-            dx = _differentiable_backward(x, target, w, ops.cast(dloss, x.dtype), *ctx.options)
+            dx = differentiable_backward(x, target, w, ops.cast(dloss, x.dtype), *ctx.options)
         else:
             dx = _C.cross_entropy_backward(x, target, w, statistics, dloss, *ctx.options)
         return dx, None, None, None, None, None
 
 
-def _differentiable_backward(
+def differentiable_backward(
     x: Tensor, target: Tensor, w: Tensor | None, dloss: Tensor, ignore_index: int, smoothing: float
 ) -> Tensor:
+    """Of cross_entropy for its logits, written in operations that are differentiable themselves."""
     classes = x.shape[-1]
     counted = ops.unsqueeze(ops.ne(target, ignore_index), -1)
     chosen = ops.eq(ops.unsqueeze(target, -1), ops.arange(classes))
@@ -96,11 +97,11 @@ def _reduce(loss: Tensor, reduction: str, op: str) -> Tensor:
         return ops.mean(loss)
     if reduction == "sum":
         return ops.sum(loss)
-    _check_reduction(reduction, op)
+    check_reduction(reduction, op)
     return loss
 
 
-def _check_reduction(reduction: str, op: str) -> None:
+def check_reduction(reduction: str, op: str) -> None:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"[{op}] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
@@ -127,7 +128,15 @@ def _rows_of_classes(x: Tensor, target: Tensor, op: str) -> tuple[Tensor, Tensor
     return ops.reshape(x, (target.numel(), x.shape[-1])), ops.reshape(target, (-1,))
 
 
-def _check_weight(weight: Tensor | None, classes: int, op: str) -> None:
+def weights_of(flat: Tensor, weight: Tensor | None, ignore_index: int, dtype: Any) -> Tensor:
+    """Of each target its class's weight, 0 where it is ignored: their sum is what "mean" divides by."""
+    counted = ops.ne(flat, ignore_index)
+    if weight is None:
+        return ops.cast(counted, dtype)
+    return ops.cast(counted, dtype) * ops.gather(ops.cast(weight, dtype), 0, ops.where(counted, flat, 0))
+
+
+def check_weight(weight: Tensor | None, classes: int, op: str) -> None:
     if weight is not None and weight.shape != (classes,):
         raise ValueError(f"[{op}] expected one weight for each of {classes} classes, got shape {weight.shape}")
 
@@ -158,11 +167,11 @@ def cross_entropy(
         TypeError: wrong dtypes.
     """
     input, target, weight = raised(input, target, weight)
-    _check_reduction(reduction, "cross_entropy")
+    check_reduction(reduction, "cross_entropy")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"[cross_entropy] label_smoothing must lie in [0, 1], got {label_smoothing}")
     classes = 0 if not input.ndim else input.shape[1 if input.ndim > 1 else 0]
-    _check_weight(weight, classes, "cross_entropy")
+    check_weight(weight, classes, "cross_entropy")
     if target.dtype.is_floating_point:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, flat = _rows_of_classes(input, target, "cross_entropy")
@@ -201,17 +210,14 @@ def nll_loss(
         TypeError: wrong dtypes.
     """
     input, target, weight = raised(input, target, weight)
-    _check_reduction(reduction, "nll_loss")
+    check_reduction(reduction, "nll_loss")
     rows, flat = _rows_of_classes(input, target, "nll_loss")
     classes = rows.shape[1]
-    _check_weight(weight, classes, "nll_loss")
+    check_weight(weight, classes, "nll_loss")
     flat = _C.checked_targets(flat, classes, ignore_index, "nll_loss")
+    of_target = weights_of(flat, weight, ignore_index, rows.dtype)
     counted = ops.ne(flat, ignore_index)
-    places = ops.where(counted, flat, 0)
-    of_target = ops.cast(counted, rows.dtype)
-    if weight is not None:
-        of_target = of_target * ops.gather(ops.cast(weight, rows.dtype), 0, places)
-    loss = -ops.where(counted, _Pick.apply(rows, places), 0.0) * of_target
+    loss = -ops.where(counted, _Pick.apply(rows, ops.where(counted, flat, 0)), 0.0) * of_target
     if reduction == "mean":
         return ops.sum(loss) / ops.sum(of_target)
     return ops.sum(loss) if reduction == "sum" else ops.reshape(loss, target.shape)
@@ -326,7 +332,7 @@ def binary_cross_entropy(
     """
     input, target, weight = raised(input, target, weight)
     _check_same_shape(input, target, "binary_cross_entropy")
-    _check_reduction(reduction, "binary_cross_entropy")
+    check_reduction(reduction, "binary_cross_entropy")
     if input.numel():
         least, most = _C.amin(input, None, False).item(), _C.amax(input, None, False).item()
         if least < 0 or most > 1:
