@@ -254,3 +254,11 @@ def test_the_gil_is_released_in_long_kernels():
     stop.set()
     thread.join()
     assert during >= 5, f"another thread ran {during} times during a long kernel"
+
+
+def test_submodules_are_imported_when_asked_for():
+    done = run_python(
+        "import sys, dlcore; assert not {'dlcore.nn', 'dlcore.distributions'} & set(sys.modules); "
+        "print(dlcore.nn.Linear.__name__, dlcore.distributions.Normal.__name__, hasattr(dlcore, 'no_such_thing'))"
+    )
+    assert done.stdout.split() == ["Linear", "Normal", "False"], done.stderr

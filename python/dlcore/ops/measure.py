@@ -35,7 +35,8 @@ def check_probabilities(p: Tensor, op: str, dim: int | None = -1) -> None:
     good = ops.logical_and(ops.ge(p, 0.0), ops.le(p, 1.0))
     if not _C.all(good, None, False).item():
         at = tuple(int(i[0]) for i in ops.nonzero(ops.logical_not(good), as_tuple=True))
-        raise ValueError(f"[{op}] expected probabilities in [0, 1], got {p[at].item():.6g} at {at}")
+        where = f" at {at}" if at else ""
+        raise ValueError(f"[{op}] expected probabilities in [0, 1], got {p[at].item():.6g}{where}")
     if dim is None:
         return
     off = ops.abs(ops.sum(p, dim) - 1.0)
