@@ -392,11 +392,11 @@ def keep_saved_values(x: Tensor, y: Any, since: int) -> None:
 def kernel_names() -> list[str]:
     """Names of all registered kernels."""
 
-def layer_norm_backward(x: Tensor, w: Tensor | None, mean: Tensor, rstd: Tensor, dy: Tensor, shape: int | Sequence[int], need_dw: bool, need_db: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
-    """Gradients of layer norm for x, w and b; None for one not asked for."""
+def layer_norm_backward(x: Tensor, w: Tensor | None, mean: Tensor, rstd: Tensor, dy: Tensor, dsum: Tensor | None, shape: int | Sequence[int], need_dw: bool, need_db: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Gradients of layer norm for x, with dsum on top, w and b; None for one not asked for."""
 
-def layer_norm_forward(x: Tensor, shape: int | Sequence[int], w: Tensor | None, b: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor, _Tensor]:
-    """Layer norm over the last dimensions: the result, and the mean and 1 / deviation of each row."""
+def layer_norm_forward(x: Tensor, residual: Tensor | None, shape: int | Sequence[int], w: Tensor | None, b: Tensor | None, eps: float) -> tuple[_Tensor, _Tensor, _Tensor, _Tensor]:
+    """Layer norm of x + residual over the last dimensions: the result, the mean and 1 / deviation of each row, and the sum, or None without a residual."""
 
 def le(a: Any, b: Any, /) -> _Tensor: ...
 

@@ -5,6 +5,7 @@ They are the functions of `dlcore.ops`, where each is documented.
 
 from dlcore.ops import (
     adaptive_avg_pool2d,
+    add_layer_norm,
     avg_pool2d,
     batch_norm,
     binary_cross_entropy,
@@ -46,6 +47,7 @@ from dlcore.ops import (
 
 __all__ = [
     "adaptive_avg_pool2d",
+    "add_layer_norm",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",

@@ -134,6 +134,10 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "layer_norm": lambda x, normalized_shape, *args, **kwargs: F.layer_norm(
         x, (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape, *args, **kwargs
     ),
+    "add_layer_norm": lambda x, residual, *args, **kwargs: (
+        COUNTERPARTS["layer_norm"](x + residual, *args, **kwargs),
+        x + residual,
+    ),
     "linear": _linear,
     "linear_cross_entropy": _linear_cross_entropy,
     "rms_norm": lambda x, normalized_shape, *args, **kwargs: F.rms_norm(x, normalized_shape, *args, **kwargs),

@@ -8,8 +8,12 @@
 namespace dl {
 namespace {
 
-template <class T, class S>
-void forward(const T* x, const T* w, const T* b, T* y, S* mean, S* rstd, int64_t rows, int64_t cols, double eps) {
+template <class T, class S> void forward(const T* x, const T* residual, const T* w, const T* b, T* sum, T* y, S* mean,
+                                         S* rstd, int64_t rows, int64_t cols, double eps) {
+  if (residual) {
+    for (int64_t i = 0; i < rows * cols; ++i) sum[i] = rounded<T>(value_of(x[i]) + value_of(residual[i]));
+    x = sum;
+  }
   const double n = static_cast<double>(cols);
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
     double m = 0, var = 0;
@@ -32,8 +36,8 @@ void forward(const T* x, const T* w, const T* b, T* y, S* mean, S* rstd, int64_t
   }
 }
 
-template <class T, class S> void backward(const T* x, const T* w, const S* mean, const S* rstd, const T* dy, T* dx,
-                                          T* dw, T* db, S*, int64_t rows, int64_t cols) {
+template <class T, class S> void backward(const T* x, const T* w, const S* mean, const S* rstd, const T* dy,
+                                          const T* dsum, T* dx, T* dw, T* db, S*, int64_t rows, int64_t cols) {
   const double n = static_cast<double>(cols);
   auto g = [&](int64_t r, int64_t c) { return value_of(dy[r * cols + c]) * (w ? value_of(w[c]) : 1); };
   std::vector<double> xhat(static_cast<size_t>(cols)), sum_w(xhat.size()), sum_b(xhat.size());
@@ -47,8 +51,10 @@ template <class T, class S> void backward(const T* x, const T* w, const S* mean,
       sum_g += g(r, c);
       sum_gx += g(r, c) * xhat[c];
     }
-    for (int64_t c = 0; c < cols; ++c)
-      dx[r * cols + c] = rounded<T>(rstd[r] * (g(r, c) - sum_g / n - xhat[c] * (sum_gx / n)));
+    for (int64_t c = 0; c < cols; ++c) {
+      const int64_t i = r * cols + c;
+      dx[i] = rounded<T>(rstd[r] * (g(r, c) - sum_g / n - xhat[c] * (sum_gx / n)) + (dsum ? value_of(dsum[i]) : 0));
+    }
   }
   for (int64_t c = 0; c < cols; ++c) {
     if (dw) dw[c] = rounded<T>(sum_w[c]);

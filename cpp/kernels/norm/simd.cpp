@@ -10,6 +10,12 @@ namespace {
 constexpr int64_t kElementsPerBlock = 16384;
 constexpr int64_t kStrip = 512;  // columns of dw and db that one block adds up
 
+// y = a + b, rounded.
+template <class T> void add_rows(const T* a, const T* b, T* y, int64_t cols) {
+  for_each_vec(cols,
+               [&](int64_t i, auto lanes) DL_BODY { store(y + i, load(a + i, lanes) + load(b + i, lanes), lanes); });
+}
+
 template <class T>
 void forward_row(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd, int64_t cols, float eps) {
   const float n = static_cast<float>(cols);
@@ -33,18 +39,21 @@ void forward_row(const T* x, const T* w, const T* b, T* y, float* mean, float* r
   });
 }
 
-template <class T> void forward(const T* x, const T* w, const T* b, T* y, float* mean, float* rstd, int64_t rows,
-                                int64_t cols, double eps) {
+template <class T> void forward(const T* x, const T* residual, const T* w, const T* b, T* sum, T* y, float* mean,
+                                float* rstd, int64_t rows, int64_t cols, double eps) {
   const int64_t grain = cols < kElementsPerBlock ? kElementsPerBlock / cols : 1;
   parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      forward_row(x + r * cols, w, b, y + r * cols, mean + r, rstd + r, cols, static_cast<float>(eps));
+    for (int64_t r = begin; r < end; ++r) {
+      if (residual) add_rows(x + r * cols, residual + r * cols, sum + r * cols, cols);
+      forward_row((residual ? sum : x) + r * cols, w, b, y + r * cols, mean + r, rstd + r, cols,
+                  static_cast<float>(eps));
+    }
   });
 }
 
-// dx of one row; adds dy * xhat to dw and dy to db where they are wanted.
-template <class T> void backward_row(const T* x, const T* w, float mean, float rstd, const T* dy, T* dx, float* dw,
-                                     float* db, int64_t cols) {
+// dx of one row, with dsum on top; adds dy * xhat to dw and dy to db where they are wanted.
+template <class T> void backward_row(const T* x, const T* w, float mean, float rstd, const T* dy, const T* dsum, T* dx,
+                                     float* dw, float* db, int64_t cols) {
   const float n = static_cast<float>(cols);
   const Vec m = broadcast(mean), v = broadcast(rstd);
   auto gradient = [&](int64_t i, auto lanes) DL_BODY {
@@ -64,12 +73,14 @@ template <class T> void backward_row(const T* x, const T* w, float mean, float r
     const Vec xhat = (load(x + i, lanes) - m - shift) * v, d = load(dy + i, lanes);
     if (dw) store(dw + i, fma(d, xhat, load(dw + i, lanes)), lanes);
     if (db) store(db + i, d + load(db + i, lanes), lanes);
-    store(dx + i, v * fnma(xhat, of_gx, gradient(i, lanes) - of_g), lanes);
+    Vec out = v * fnma(xhat, of_gx, gradient(i, lanes) - of_g);
+    if (dsum) out += load(dsum + i, lanes);
+    store(dx + i, out, lanes);
   });
 }
 
-template <class T> void backward(const T* x, const T* w, const float* mean, const float* rstd, const T* dy, T* dx,
-                                 T* dw, T* db, float* workspace, int64_t rows, int64_t cols) {
+template <class T> void backward(const T* x, const T* w, const float* mean, const float* rstd, const T* dy,
+                                 const T* dsum, T* dx, T* dw, T* db, float* workspace, int64_t rows, int64_t cols) {
   const int64_t block = layer_norm_block(cols), blocks = (rows + block - 1) / block;
   parallel_for(rows, block, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += block) {  // one block, unless there is only one thread
@@ -80,7 +91,8 @@ template <class T> void backward(const T* x, const T* w, const float* mean, cons
         if (sum_b) store(sum_b + i, zero(), lanes);
       });
       for (int64_t r = first; r < first + block && r < end; ++r)
-        backward_row(x + r * cols, w, mean[r], rstd[r], dy + r * cols, dx + r * cols, sum_w, sum_b, cols);
+        backward_row(x + r * cols, w, mean[r], rstd[r], dy + r * cols, dsum ? dsum + r * cols : nullptr, dx + r * cols,
+                     sum_w, sum_b, cols);
     }
   });
   if (!dw && !db) return;

@@ -172,8 +172,8 @@ class GPT2Block(nn.Module):
         self.mlp = GPT2MLP(config)
 
     def forward(self, x: Tensor, cache: GPT2Cache | None = None, layer: int = 0) -> Tensor:
-        x = x + self.attn(self.ln_1(x), cache, layer)  # (B, T, C)
-        return x + self.mlp(self.ln_2(x))
+        normed, x = self.ln_2(self.attn(self.ln_1(x), cache, layer), residual=x)  # (B, T, C) each
+        return x + self.mlp(normed)
 
 
 class GPT2Transformer(nn.Module):

@@ -61,9 +61,11 @@ class LayerNorm(Module):
         self.weight = Parameter(init.ones_(_C.empty(shape, dtype))) if elementwise_affine else None
         self.bias = Parameter(_C.zeros(shape, dtype)) if elementwise_affine and bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Any:
+        """The normalised input; with a residual that of the sum, and the sum: see `ops.add_layer_norm`."""
         _check_last(self, x, self.normalized_shape)
-        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        how = (self.normalized_shape, self.weight, self.bias, self.eps)
+        return ops.layer_norm(x, *how) if residual is None else ops.add_layer_norm(x, residual, *how)
 
     def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}"
