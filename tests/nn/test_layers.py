@@ -225,6 +225,23 @@ def test_pools():
     ]
 
 
+def test_output_size():
+    layer, x = nn.ConvTranspose2d(3, 4, 3, stride=2), dl.zeros((2, 3, 5, 5))
+    assert layer(x).shape == (2, 4, 11, 11)
+    assert layer(x, (12, 11)).shape == (2, 4, 12, 11)
+    assert layer(x, (2, 4, 11, 12)).shape == (2, 4, 11, 12)
+
+
+def test_pools_with_indices():
+    x = rand(2, 3, 6, 8).astype(np.float32)
+    y, index = nn.MaxPool2d(2, return_indices=True)(dl.tensor(x))
+    assert np.array_equal(
+        np.take_along_axis(x.reshape(2, 3, -1), index.numpy().reshape(2, 3, -1), -1).ravel(), y.numpy().ravel()
+    )
+    y, index = nn.MaxPool1d(3, return_indices=True)(dl.tensor(x[:, 0]))
+    assert np.array_equal(np.take_along_axis(x[:, 0], index.numpy(), -1), y.numpy())
+
+
 def test_flatten_and_identity():
     x = dl.zeros((2, 3, 4, 5))
     assert nn.Flatten()(x).shape == (2, 60) and nn.Flatten(0, 1)(x).shape == (6, 4, 5)
@@ -330,9 +347,39 @@ LAYER_ERRORS = [
         "[Conv2d] padding 'same' needs stride 1, got (2, 2)",
     ),
     (
-        lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"),
+        lambda: nn.Conv2d(3, 4, 3, padding_mode="mirror"),
         ValueError,
-        "[Conv2d] only padding_mode 'zeros' exists, got 'reflect'",
+        "[Conv2d] expected padding_mode of ('zeros', 'reflect', 'replicate', 'circular'), got 'mirror'",
+    ),
+    (
+        lambda: nn.Conv1d(3, 4, 3)(dl.zeros((1, 2, 5))),
+        ValueError,
+        "[Conv1d] expected 3 channels, got 2 (input (1, 2, 5))",
+    ),
+    (
+        lambda: nn.Conv3d(3, 4, 3)(dl.zeros((2, 5))),
+        ValueError,
+        "[Conv3d] expected (N, C, D, H, W) or (C, D, H, W), got 2 dimensions (input (2, 5))",
+    ),
+    (
+        lambda: nn.Conv1d(3, 4, (3, 3)),
+        ValueError,
+        "[Conv1d] kernel_size must be a number or one in a tuple, got (3, 3)",
+    ),
+    (
+        lambda: nn.ConvTranspose2d(3, 4, 3, padding="same"),
+        ValueError,
+        "[ConvTranspose2d] expected padding as numbers, got 'same'",
+    ),
+    (
+        lambda: nn.ConvTranspose2d(3, 4, 3, stride=2)(dl.zeros((3, 5, 5)), (11, 13)),
+        ValueError,
+        "[ConvTranspose2d] expected output_size between (11, 11) and (12, 12), got (11, 13)",
+    ),
+    (
+        lambda: nn.MaxPool3d(2, return_indices=True),
+        ValueError,
+        "[MaxPool3d] indices are not available, got return_indices=True",
     ),
     (
         lambda: nn.MaxPool2d(2)(dl.zeros((5, 5))),

@@ -20,11 +20,16 @@ def chunk(x, chunks, dim=0):
     return split(x, -(-x.shape[dim] // chunks), dim)
 
 
-def pad(x, widths, value=0):
+def pad(x, widths, mode="constant", value=None):
     """Also cuts, where widths are negative."""
     pairs = [(0, 0)] * (x.ndim - len(widths) // 2) + list(zip(widths[0::2], widths[1::2], strict=True))[::-1]
     inner = x[tuple(slice(max(-a, 0), n + min(b, 0)) for (a, b), n in zip(pairs, x.shape, strict=True))]
-    return np.pad(inner, [(max(a, 0), max(b, 0)) for a, b in pairs], constant_values=value)
+    options = {"constant_values": value or 0} if mode == "constant" else {}
+    return np.pad(inner, [(max(a, 0), max(b, 0)) for a, b in pairs], NUMPY_MODES.get(mode, mode), **options)
+
+
+NUMPY_MODES = {"replicate": "edge", "circular": "wrap"}
+MODES = ("reflect", "replicate", "circular")
 
 
 def promoted(xs, dim=0):
@@ -162,21 +167,59 @@ CASES = [
         reference=pad,
         samples=[
             Sample((5, 6, 7), Const((1, 2))),
-            Sample((5, 6, 7), Const((1, 2, 3, 0)), 2),
-            Sample((5, 6, 7), Const((0, -1, 2, 3, -1, -2)), -1),
+            Sample((5, 6, 7), Const((1, 2, 3, 0)), "constant", 2),
+            Sample((5, 6, 7), Const((0, -1, 2, 3, -1, -2)), value=-1),
             Sample((5, 6, 7), Const((-2, 5))),
             Sample((5, 6), Const(())),
             Sample((9,), Const((0, 17)), value=3),
         ],
-        edges=[Sample((2,), Const((1, 1)), np.inf), Sample((0, 2), Const((0, 0, 1, 1))), Sample((4,), Const((-2, -2)))],
+        edges=[
+            Sample((2,), Const((1, 1)), value=np.inf),
+            Sample((0, 2), Const((0, 0, 1, 1))),
+            Sample((4,), Const((-2, -2))),
+        ],
         errors=[
             Fails((3,), Const((1,)), text="[pad] expected up to 1 pairs (before, after), last dimension first"),
             Fails((3,), Const((1, 1, 1, 1)), text="for shape (3,), got [1, 1, 1, 1]"),
+            Fails(
+                (3,), Const((1, 1)), "same", text="[pad] mode must be 'constant', 'reflect', 'replicate' or 'circular'"
+            ),
             Fails((3,), Const((-2, -2)), text="[pad] -2 before and -2 after do not fit dimension 0 of shape (3,)"),
         ],
         big=[Sample((20, 60, 60), Const((1, 1, 1, 1)))],
         bench={"images": Sample((32, 64, 56, 56), Const((1, 1, 1, 1)))},
         bytes=lambda x, widths: 2 * x.nbytes,
+        **MOVE,
+    ),
+    OpCase(
+        "pad:mode",
+        op=dl.pad,
+        reference=pad,
+        samples=[
+            *(Sample((2, 3, n), Const((2, 1)), mode) for mode in MODES for n in (3, 8, 17)),
+            *(Sample((2, 3, 5, 4), Const((1, 3, 2, 0)), mode) for mode in MODES),
+            *(Sample((2, 3, 4, 5, 4), Const((1, 0, 2, 3, 1, 1)), mode) for mode in MODES),
+            Sample((1, 2, 3), Const((9, 20)), "replicate"),
+            Sample((1, 2, 3), Const((3, 3)), "circular"),
+            Sample((2, 3, 6, 5), Const((0, -1, -2, 0)), "reflect"),
+            Sample((2, 3, 6, 5), Const((2, -1, 0, 1)), "replicate"),
+        ],
+        edges=[Sample((0, 2, 5), Const((1, 1)), "reflect"), Sample((1, 1, 1), Const((0, 0)), "reflect")],
+        errors=[
+            Fails(
+                (1, 2, 3),
+                Const((3, 0)),
+                "reflect",
+                text="[pad] mode 'reflect' can add at most 2 on each side of dimension 2 of shape (1, 2, 3), got 3 "
+                "before and 0 after",
+            ),
+            Fails((1, 2, 3), Const((0, 4)), "circular", text="[pad] mode 'circular' can add at most 3 on each side"),
+            Fails((1, 2, 0), Const((0, 4)), "replicate", text="[pad] mode 'replicate' can add at most 0 on each side"),
+            Fails((1, 2, 3), Const((1, 1)), "reflect", 2, text="[pad] mode 'reflect' takes no value, got 2"),
+        ],
+        big=[Sample((20, 6, 60, 60), Const((1, 1, 1, 1)), "reflect")],
+        bench={"images": Sample((32, 64, 56, 56), Const((1, 1, 1, 1)), "reflect")},
+        bytes=lambda x, *a: 2 * x.nbytes,
         **MOVE,
     ),
 ]

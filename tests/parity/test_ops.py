@@ -69,6 +69,7 @@ DIFFERENT = {
 REFUSALS = re.compile(
     "step must be greater than zero"  # slices backwards
     "|expected weight to be at least 1 at dimension 0|non-empty 2D or 4D weight tensor expected"  # no channels
+    "|not implemented for 'BFloat16'"
     "|tensor does not have a device"  # the gradient of a group norm with a bias and no weight
     "|could not create a primitive descriptor for the deconvolution"
     "|Function Scatter.*Backward0 returned an invalid gradient"  # more values than indices

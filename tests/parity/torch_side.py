@@ -127,7 +127,6 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "flip": lambda x, *dims: _sizes(torch.flip)(x, *dims or range(x.ndim)) if x.ndim else x,
     "tile": _sizes(torch.tile),
     "sum_to": lambda x, shape: x.sum_to_size(shape),
-    "pad": lambda x, pad, value=0: F.pad(x, pad, value=value),
     "tensor": lambda data, dtype=None: torch.tensor(data, dtype=dtype),
     "dropout": F.dropout,
     "gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),

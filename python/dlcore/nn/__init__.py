@@ -13,4 +13,5 @@ from dlcore.nn.module import *
 from dlcore.nn.normalization import *
 from dlcore.nn.parameter import *
 from dlcore.nn.plan import *
+from dlcore.nn.pooling import *
 from dlcore.nn.recurrent import *

@@ -4,6 +4,7 @@ from dlcore.ops.activation import *
 from dlcore.ops.attention import *
 from dlcore.ops.batch_norm import *
 from dlcore.ops.conv import *
+from dlcore.ops.conv_nd import *
 from dlcore.ops.copy import *
 from dlcore.ops.creation import *
 from dlcore.ops.elementwise import *
@@ -19,6 +20,7 @@ from dlcore.ops.matmul import *
 from dlcore.ops.measure import *
 from dlcore.ops.norm import *
 from dlcore.ops.pool import *
+from dlcore.ops.pool_nd import *
 from dlcore.ops.random import *
 from dlcore.ops.reduce import *
 from dlcore.ops.repeat import *

@@ -242,11 +242,17 @@ def conv_transpose2d(
 
 def pair_of(value: Any, what: str, op: str) -> tuple[int, int]:
     """One number for both directions, or (rows, columns)."""
-    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
+    return tuple_of(value, 2, what, op)
+
+
+def tuple_of(value: Any, n: int, what: str, op: str) -> Any:
+    """One number for all n directions, or one for each."""
+    numbers = (value,) * n if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(numbers) != n or not all(isinstance(v, int) for v in numbers):
         got = repr(value) if isinstance(value, (int, float, tuple, list, str)) else type(value).__name__
-        raise ValueError(f"[{op}] {what} must be a number or a pair of numbers, got {got}")
-    return pair
+        many = {1: "or one in a tuple", 2: "or a pair of numbers", 3: "or three numbers"}[n]
+        raise ValueError(f"[{op}] {what} must be a number {many}, got {got}")
+    return numbers
 
 
 class ConvMethods:

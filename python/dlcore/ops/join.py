@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from dlcore import _C
+from dlcore import _C, ops
 from dlcore.autograd import Function, View
 from dlcore.ops.copy import cast
 from dlcore.ops.creation import tensor
@@ -173,23 +173,65 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _listed(tensors, "vstack")], 0)
 
 
-def pad(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
-    """Adds elements of one value around `x`.
+def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Adds elements around `x`.
 
     Args:
         pad: (before, after) of the last dimension, then of the one before it, and so on; negative numbers cut.
-        value: what to fill with.
+        mode: what is added: "constant" is `value`, "reflect" the elements mirrored at the first and at the last one,
+            "replicate" the first or the last again and again, "circular" those of the other end.
+        value: for "constant" alone; 0 by default.
 
     Raises:
-        ValueError: an odd number of entries, more pairs than dimensions, or a cut of more than there is.
+        ValueError: an odd number of entries, more pairs than dimensions, a cut of more than there is, an unknown mode,
+            a value with another mode than "constant", or more elements to mirror or to repeat than there are.
     """
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
         raise ValueError(
             f"[pad] expected up to {x.ndim} pairs (before, after), last dimension first, "
             f"for shape {x.shape}, got {list(pad)}"
         )
+    if mode == "constant":
+        return _Pad.apply(x, *_sides(x, pad), 0 if value is None else value)
+    if mode not in ("reflect", "replicate", "circular"):
+        raise ValueError(f"[pad] mode must be 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
+    if value is not None:
+        raise ValueError(f"[pad] mode {mode!r} takes no value, got {value}")
+    for i, (before, after) in enumerate(zip(pad[0::2], pad[1::2], strict=True)):
+        axis = x.ndim - 1 - i
+        if before < 0 or after < 0:
+            cut = [0] * (2 * i) + [min(before, 0), min(after, 0)]
+            x = _Pad.apply(x, *_sides(x, cut), 0)
+        if before > 0 or after > 0:
+            x = _extended(x, axis, max(before, 0), max(after, 0), mode)
+    return x
+
+
+def _sides(x: Tensor, pad: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     untouched = (0,) * (x.ndim - len(pad) // 2)
-    return _Pad.apply(x, untouched + tuple(pad[0::2])[::-1], untouched + tuple(pad[1::2])[::-1], value)
+    return untouched + tuple(pad[0::2])[::-1], untouched + tuple(pad[1::2])[::-1]
+
+
+def _extended(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+    n = x.shape[axis]
+    most = {"reflect": n - 1, "replicate": before + after if n else 0, "circular": n}[mode]
+    if max(before, after) > most:
+        raise ValueError(
+            f"[pad] mode {mode!r} can add at most {max(most, 0)} on each side of dimension {axis} of shape {x.shape}, "
+            f"got {before} before and {after} after"
+        )
+
+    def part(begin: int, end: int) -> Tensor:
+        return x[(slice(None),) * axis + (slice(begin, end),)]
+
+    if mode == "reflect":
+        parts = [ops.flip(part(1, before + 1), axis), x, ops.flip(part(n - 1 - after, n - 1), axis)]
+    elif mode == "circular":
+        parts = [part(n - before, n), x, part(0, after)]
+    else:
+        shape = [(*x.shape[:axis], k, *x.shape[axis + 1 :]) for k in (before, after)]
+        parts = [ops.expand(part(0, 1), shape[0]), x, ops.expand(part(n - 1, n), shape[1])]
+    return cat(parts, axis)
 
 
 class JoinMethods:
