@@ -100,6 +100,10 @@ def test_the_standard_library_is_the_default(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     files, tokens = re.search(r"standard library \((\d+) files\), ([\d,]+) tokens", done.stdout).groups()
     assert int(files) > 300 and int(tokens.replace(",", "")) > 5_000_000
+    peak, tensors = re.search(
+        r"memory: ([\d,]+) MiB at the peak of a step, ([\d,]+) of them in tensors", done.stdout
+    ).groups()
+    assert 10 < int(peak) < 1000 and int(tensors) < int(peak)
 
 
 def test_an_output_that_lacks_characters(tmp_path, corpus):

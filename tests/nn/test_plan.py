@@ -109,6 +109,21 @@ def test_predicts_the_allocators_peak(make: Any) -> None:
     assert measured(lambda: train(model, inputs, loss, optimizer)) == again.live
 
 
+def test_predicts_a_step_that_calls_a_method() -> None:
+    model, inputs, _ = gpt2(2)
+    optimizer = optim.AdamW(model.parameters(), lr=1e-3)
+    plan = model.plan(*inputs, call=model.loss, optimizer=optimizer)
+
+    def steps() -> None:
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = model.loss(*inputs)
+            loss.backward()
+            optimizer.step()
+
+    assert measured(steps) == plan.live < model.plan(*inputs, optimizer=optimizer).live
+
+
 @pytest.mark.parametrize("make", MODELS)
 def test_predicts_inference(make: Any) -> None:
     model, inputs, _ = make(2)
@@ -338,6 +353,8 @@ def test_refuses_what_it_cannot_plan() -> None:
         model.plan(*inputs)
     with pytest.raises(TypeError, match=r"\[plan\] expected loss to be a function of the model's output, got Tensor"):
         model.plan(*inputs, loss=dlcore.ones(()))
+    with pytest.raises(TypeError, match=r"\[plan\] expected call to be a method of the model, got str"):
+        model.plan(*inputs, call="loss")
     with pytest.raises(TypeError, match=r"\[plan\] expected an optimizer, got list"):
         model.plan(*inputs, loss=loss, optimizer=[optimizer])
     with dlcore.no_grad(), pytest.raises(ValueError, match=r"\[plan\] without gradients there is no training"):

@@ -121,6 +121,8 @@ def _train(trainer: Trainer, log: Log, interrupt: _Interrupt) -> float | None:
         f"model: {sum(p.numel() for p in trainer.model.parameters()):,} parameters; {_C.num_threads()} threads, "
         f"{_C.target()}, peak {peak / 1e9:.0f} GFLOP/s"
     )
+    plan = trainer.plan()
+    print(f"memory: {plan.peak / 2**20:,.0f} MiB at the peak of a step, {plan.live / 2**20:,.0f} of them in tensors")
     if o.resume:
         print(f"resuming at step {trainer.step} of {steps}")
 

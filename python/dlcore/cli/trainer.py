@@ -17,6 +17,7 @@ from dlcore import io
 from dlcore.cli.common import check_seed, load_run
 from dlcore.cli.corpus import Alphabet, read_corpus
 from dlcore.models import GPT2, GPT2Config
+from dlcore.nn.plan import MemoryPlan
 from dlcore.nn.utils import clip_grad_norm_
 from dlcore.optim import AdamW
 
@@ -183,6 +184,10 @@ class Trainer:
                 total += self.model.loss(x, targets).item() * len(part)
         self.model.train()
         return total / count
+
+    def plan(self) -> MemoryPlan:
+        """The memory of a training step, before it runs."""
+        return self.model.plan(*self.batch(self.step), call=self.model.loss, optimizer=self.optimizer)
 
     def train_step(self) -> float:
         """One optimiser step; returns its loss.

@@ -304,7 +304,9 @@ class Module:
         and bytes of activations. The call runs in evaluation mode and records nothing."""
         return summarize(self, inputs, kwargs)
 
-    def plan(self, *inputs: Any, loss: Any = None, optimizer: Any = None, **kwargs: Any) -> MemoryPlan:
+    def plan(
+        self, *inputs: Any, call: Any = None, loss: Any = None, optimizer: Any = None, **kwargs: Any
+    ) -> MemoryPlan:
         """How much memory a step with `inputs` takes, before it is run: ``print(model.plan(x, y, optimizer=adam))``.
 
         The step is run dry: the same Python code, but kernels are not called and tensors have no memory. It leaves no
@@ -318,16 +320,17 @@ class Module:
 
         Args:
             inputs, kwargs: of the model.
-            loss: of the model's output, gives the number that backward starts from: ``lambda logits: …``. None where
+            call: what a step calls with them: a method of the model, such as `GPT2.loss`. The model itself where None.
+            loss: of the output, gives the number that backward starts from: ``lambda logits: …``. None where
                 that number is the output, or the only single number in it.
             optimizer: whose step is planned as well; its state is there from the second step on.
 
         Raises:
             ValueError: backward has no number to start from, or loss or optimizer without gradients.
-            TypeError: loss or optimizer of a wrong type.
+            TypeError: call, loss or optimizer of a wrong type.
             RuntimeError: within another plan.
         """
-        return plan_memory(self, inputs, kwargs, loss, optimizer)
+        return plan_memory(self, inputs, kwargs, self if call is None else call, loss, optimizer)
 
     def multiply_adds(self, args: tuple[Any, ...], output: Any) -> int:
         """Multiply-adds that this module itself does in a call, its children's not counted; for `summary`."""

@@ -204,13 +204,20 @@ class _Census:
 
 
 def plan_memory(
-    model: Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Callable[[Any], Any] | None, optimizer: Any
+    model: Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    call: Callable[..., Any],
+    loss: Callable[[Any], Any] | None,
+    optimizer: Any,
 ) -> MemoryPlan:
     """A dry run of the model; see `Module.plan`."""
     if _C.planning():
         raise RuntimeError("[plan] this thread is making a plan already")
     if not _C.is_grad_enabled() and (loss is not None or optimizer is not None):
         raise ValueError("[plan] without gradients there is no training: leave out loss and optimizer, or no_grad()")
+    if not callable(call):
+        raise TypeError(f"[plan] expected call to be a method of the model, got {type(call).__name__}")
     if loss is not None and not callable(loss):
         raise TypeError(f"[plan] expected loss to be a function of the model's output, got {type(loss).__name__}")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
@@ -229,7 +236,7 @@ def plan_memory(
             # From the second step on the optimiser's state exists while activations do, and it takes a few until what
             # one step leaves free fits the next.
             for _ in range(1 if optimizer is None else TRAINING_STEPS):
-                run.step(lambda: model(*args, **kwargs), loss, optimizer)
+                run.step(lambda: call(*args, **kwargs), loss, optimizer)
             sizes, figures, foreign = census.sizes(), _C.plan_figures(), census.foreign()
         finally:
             _C.end_plan()
