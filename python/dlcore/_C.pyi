@@ -374,6 +374,12 @@ def index_view(x: Tensor, key: Any) -> _Tensor:
 def index_write(x: Tensor, dims: int | Sequence[int], indices: Sequence[Tensor], at: int, values: Tensor) -> None:
     """Writes values, broadcast, to what index_read reads; the last of several writes to one element stays."""
 
+def interpolate_backward(dy: Tensor, size: int | Sequence[int], rows: tuple[Tensor, Tensor, Tensor | None], cols: tuple[Tensor, Tensor, Tensor | None]) -> _Tensor:
+    """The adjoint, for planes of `size`."""
+
+def interpolate_forward(x: Tensor, rows: tuple[Tensor, Tensor, Tensor | None], cols: tuple[Tensor, Tensor, Tensor | None]) -> _Tensor:
+    """Planes resampled: of each direction the first and the second place of every element, and the second's share, or None."""
+
 def is_grad_enabled() -> bool:
     """Whether operations of this thread are recorded for backward()."""
 

@@ -12,6 +12,7 @@ from dlcore.ops.embedding import *
 from dlcore.ops.gather import *
 from dlcore.ops.group_norm import *
 from dlcore.ops.index import *
+from dlcore.ops.interpolate import *
 from dlcore.ops.join import *
 from dlcore.ops.linalg import *
 from dlcore.ops.loss import *
