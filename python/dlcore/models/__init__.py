@@ -4,3 +4,4 @@ from dlcore.models.gpt2 import *
 from dlcore.models.lenet import *
 from dlcore.models.linear_regression import *
 from dlcore.models.mlp import *
+from dlcore.models.resnet import *
