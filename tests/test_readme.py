@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_trains_a_network(capsys):
@@ -19,3 +20,14 @@ def test_the_commands_are_there_for_ci_to_run():
     for ending in ("pip install . && dlcore train", "python -m pytest"):
         assert sum(c.endswith(ending) for c in commands) == 1, f"one command that ends with {ending!r}"
     assert sum(c.startswith("dlcore generate") for c in commands) == 1
+
+
+def test_the_table_of_capabilities_names_what_exists():
+    rows = re.findall(r"^\| .* \|$", (ROOT / "docs" / "capabilities.md").read_text(), re.MULTILINE)
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert len(cells) > 20 and {len(row) for row in cells} == {4}
+    for idea, _, proofs, example in cells:
+        for path in re.findall(r"`([\w/]+(?:\.py|/))`", proofs):
+            assert (ROOT / "tests" / path).exists(), f"{idea}: {path}"
+        for name in re.findall(r"`(\w+)`", example):
+            assert (ROOT / "docs" / "examples" / f"plot_{name}.py").exists(), f"{idea}: {name}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
+from dlcore import nn
 from dlcore.autograd import gradcheck
 from dlcore.distributions import (
     Bernoulli,
@@ -81,6 +82,22 @@ def test_expectation_and_its_error():
     share = expectation(Categorical(dl.tensor([0.25, 0.75])), lambda k: k == 1, 10_000, g)
     assert share.value.item() == pytest.approx(0.75, abs=5 * share.standard_error.item())
     assert share.standard_error.item() == pytest.approx(math.sqrt(0.25 * 0.75 / 10_000), rel=0.05)
+
+
+def test_plans():
+    """A dry run, in which every number reads as zero, goes through."""
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            self.mean, self.scale = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            normal = Normal(self.mean(x), self.scale(x).exp())
+            joint = MultivariateNormal(self.mean(x), scale_tril=dl.eye(3))
+            chance = Bernoulli(logits=normal.rsample()).log_prob(dl.ones((5, 3)))
+            return kl_divergence(normal, Normal(0.0, 1.0)).sum() + joint.log_prob(dl.zeros(3)).sum() + chance.sum()
+
+    assert Encoder().plan(dl.ones((5, 4))).live > 0
 
 
 def test_dtypes_and_shapes():

@@ -5,8 +5,6 @@ import numpy as np
 import dlcore as dl
 from tests.opcases import Eps, Fails, OpCase, Rand, Sample, around_simd_widths
 
-ELSEWHERE = {"check_probabilities": "tests/nn/test_measure.py"}
-
 
 def softmax(x, dim):
     e = np.exp(x - x.max(dim, keepdims=True, initial=-np.inf))
