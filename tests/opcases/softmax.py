@@ -83,9 +83,46 @@ def case(name, op, reference, magnitude):
     )
 
 
+def prepared(of):
+    def call(x, dim, *, mask=None, temperature=1.0):
+        x = x / temperature
+        return of(x if mask is None else np.where(mask, x, x.dtype.type(-np.inf)), dim)
+
+    return call
+
+
+def masked(name, op, reference, magnitude):
+    """With a mask and a temperature: a composite of what has its case, whose division rounds once more."""
+    some = {"mask": Rand((4, 19), "bool")}
+    with_mask = [
+        Sample((4, 19), dim=1, **some),
+        Sample((4, 19), dim=1, temperature=0.3, **some),
+        Sample((2, 4, 19), dim=-1, temperature=7.0, **some),
+    ]
+    finite = name == "softmax"  # infinite results have no differences
+    return OpCase(
+        f"{name}:masked",
+        op=op,
+        reference=prepared(reference),
+        magnitude=prepared(magnitude),
+        samples=[Sample((3, 6), dim=0, temperature=2.0), *(with_mask if finite else [])],
+        edges=[Sample((2, 3), dim=1, mask=np.array([[True, False, False], [False] * 3])), *with_mask],
+        errors=[
+            Fails((3,), dim=0, temperature=0.0, text=f"[{name}] expected temperature > 0, got 0.0"),
+            Fails((3,), dim=0, temperature=float("nan"), text=f"[{name}] expected temperature > 0, got nan"),
+            Fails((3,), dim=0, mask=Rand((3,)), error=TypeError, text=f"[{name}] expected a bool mask, got"),
+            Fails((3,), dim=0, mask=Rand((4,), "bool"), text="(4,)"),
+        ],
+        eps=Eps(forward=24, backward=48),
+        twice=True,
+    )
+
+
 CASES = [
     case("softmax", dl.softmax, softmax, softmax_magnitude),
     case("log_softmax", dl.log_softmax, log_softmax, log_softmax_magnitude),
+    masked("softmax", dl.softmax, softmax, softmax_magnitude),
+    masked("log_softmax", dl.log_softmax, log_softmax, log_softmax_magnitude),
     *(
         OpCase(
             f"{name}:dtype",

@@ -68,6 +68,14 @@ def _topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
     return [a if x.ndim == 0 else a.narrow(dim, 0, k) for a in _sort(x, dim, largest)]
 
 
+def _softmax(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any, dim: int, dtype: Any = None, mask: Any = None, temperature: float = 1.0) -> Any:
+        x = x if temperature == 1 else x / temperature
+        return function(x if mask is None else x.masked_fill(~mask, -torch.inf), dim, dtype=dtype)
+
+    return call
+
+
 def _prod(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     if not isinstance(dim, (tuple, list)):
         return torch.prod(x) if dim is None else torch.prod(x, dim, keepdim)
@@ -144,6 +152,8 @@ COUNTERPARTS: dict[str, Callable[..., Any]] = {
     "gru_layer": _recurrent(torch.gru),
     "rnn_layer": _rnn,
     "prod": _prod,
+    "softmax": _softmax(F.softmax),
+    "log_softmax": _softmax(F.log_softmax),
     "cholesky": torch.linalg.cholesky,
     "entropy": lambda p, base=None, dim=-1: torch.special.entr(p).sum(dim) / np.log(base or np.e),
     "l2_penalty": lambda p, weight=1.0: weight * sum(x.square().sum() for x in (p if isinstance(p, list) else [p])),
