@@ -5,3 +5,4 @@ from dlcore.models.lenet import *
 from dlcore.models.linear_regression import *
 from dlcore.models.mlp import *
 from dlcore.models.resnet import *
+from dlcore.models.unet2d import *

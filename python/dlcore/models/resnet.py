@@ -1,7 +1,7 @@
 """Residual networks of 18 to 152 layers, with torchvision's names.
 
-Source: K. He et al., "Deep residual learning for image recognition", 2015; as in torchvision, a bottleneck's stride is in
-its 3 × 3 convolution.
+Source: K. He et al., "Deep residual learning for image recognition", 2015; as in torchvision, a bottleneck's stride is
+in its 3 × 3 convolution.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         made = width * self.expansion
+        self.downsample: nn.Sequential | None = None
         if stride != 1 or channels != made:
             self.downsample = nn.Sequential(nn.Conv2d(channels, made, 1, stride, bias=False), nn.BatchNorm2d(made))
-        else:
-            self.downsample = None
 
     def forward(self, x: Tensor) -> Tensor:
         skip = x if self.downsample is None else _convolved(self.downsample[0], self.downsample[1], x, relu=False)
@@ -99,7 +98,12 @@ BLOCKS: dict[str, type[_Block]] = {"basic": _Basic, "bottleneck": _Bottleneck}
 
 
 class ResNet(nn.Module):
-    """Images (N, C, H, W) to logits (N, num_classes). Every size from 1 pixel up is taken; 224 is what it is made for."""
+    """Images (N, C, H, W) to logits (N, num_classes). They may be of any size; it is made for 224."""
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, config: ResNetConfig | None = None) -> None:
         self.config = config = config or ResNetConfig()
