@@ -11,8 +11,8 @@ A long memory: RNN, LSTM and GRU
 The first number of a sequence is a class, noise follows, and at the end the network is to name the class.
 
 **What to look at.** The plain RNN learns it over 10 steps and not over 60: each step multiplies the gradient by a
-matrix once more. The gates of LSTM and GRU, open for about as long as the sequence at first, let the cell pass unchanged, and
-with it the gradient.
+matrix once more. The gates of LSTM and GRU, open for about as long as the sequence at first, let the cell pass
+unchanged, and with it the gradient.
 """
 
 import numpy as np

@@ -82,7 +82,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         IndexError: a dimension that they do not have.
     """
     x1, x2 = raised(x1, x2)
-    x1, x2 = ops.expand(x1, shape := _C.broadcast_shapes(x1.shape, x2.shape)), ops.expand(x2, shape)
+    shape = _C.broadcast_shapes(x1.shape, x2.shape)
+    x1, x2 = ops.expand(x1, shape), ops.expand(x2, shape)
     unit1, unit2 = (x / ops.clamp(ops.norm(x, 2, dim, keepdim=True), min=eps) for x in (x1, x2))
     return ops.sum(unit1 * unit2, dim)
 
