@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore import nn
+from dlcore import distributions, nn
 from dlcore.autograd import gradcheck
 from dlcore.distributions import (
     Bernoulli,
@@ -26,7 +26,7 @@ DIFFERENTIABLE = {
     "laplace": (lambda a, b, x: Laplace(a, b.exp()).log_prob(x), [(3,), (3,), (4, 3)]),
     "laplace cdf": (lambda a, b, x: Laplace(a, b.exp()).cdf(x), [(3,), (3,), (4, 3)]),
     "uniform cdf": (lambda a, b, x: Uniform(a - 9, b + 9).cdf(x), [(3,), (3,), (4, 3)]),
-    "multivariate": (
+    "multivariatenormal": (
         lambda a, m, x: MultivariateNormal(a, m @ m.T + dl.eye(3, dtype=m.dtype)).log_prob(x),
         [3, (3, 3), (4, 3)],
     ),
@@ -44,6 +44,12 @@ def test_gradients(name):
     f, shapes = DIFFERENTIABLE[name]
     rng = np.random.default_rng(4)
     assert gradcheck(f, [dl.tensor(rng.normal(size=s), requires_grad=True) for s in shapes])
+
+
+def test_no_distribution_is_without_a_check():
+    public = [value for name, value in vars(distributions).items() if isinstance(value, type) and name[0] != "_"]
+    made = {c.__name__.lower() for c in public if issubclass(c, distributions.Distribution)}
+    assert made - {"distribution"} <= {name.split()[0] for name in DIFFERENTIABLE}
 
 
 def test_gradients_through_samples():
