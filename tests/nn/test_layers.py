@@ -319,6 +319,11 @@ LAYER_ERRORS = [
     (lambda: nn.GroupNorm(2, 6)(dl.zeros((3, 4))), ValueError, "[GroupNorm] expected (N, 6, ...), got input (3, 4)"),
     (lambda: nn.GroupNorm(2, 6)(None), TypeError, "[GroupNorm] expected a Tensor, got NoneType"),
     (lambda: nn.LayerNorm(()), ValueError, "[LayerNorm] expected sizes of at least 1, got normalized_shape ()"),
+    (
+        lambda: nn.Unflatten(1, (2, 3))(dl.zeros((4, 5))),
+        ValueError,
+        "[Unflatten] cannot show dimension 1 of (4, 5) as (2, 3)",
+    ),
     (lambda: nn.Dropout(1.5), ValueError, "[Dropout] expected a probability p in [0, 1], got 1.5"),
     (
         lambda: nn.Conv2d(3, 4, 3)(dl.zeros((1, 2, 5, 5))),

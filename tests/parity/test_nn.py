@@ -125,6 +125,7 @@ MODULES = {
     "AdaptiveMaxPool2d": (lambda m: m.AdaptiveMaxPool2d((4, 3)), normal(2, 3, 9, 8)),
     "AdaptiveMaxPool3d": (lambda m: m.AdaptiveMaxPool3d((2, 3, 3)), normal(3, 5, 4, 7)),
     "Flatten": (lambda m: m.Flatten(), normal(2, 3, 4)),
+    "Unflatten": (lambda m: m.Unflatten(1, (2, -1)), normal(3, 8, 5)),
     "Identity": (lambda m: m.Identity(), normal(2, 3)),
     "ReLU": (lambda m: m.ReLU(), normal(5, 13)),
     "LeakyReLU": (lambda m: m.LeakyReLU(0.2), normal(5, 13)),

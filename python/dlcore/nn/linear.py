@@ -11,7 +11,7 @@ from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.tensor import Tensor
 
-__all__ = ["Embedding", "Flatten", "Identity", "Linear"]
+__all__ = ["Embedding", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
 def check_last(layer: Module, x: Any, size: int) -> None:
@@ -139,3 +139,30 @@ class Identity(Module):
 
     def forward(self, x: Any) -> Any:
         return x
+
+
+class Unflatten(Module):
+    """One dimension as several: the opposite of `Flatten`.
+
+    Args:
+        dim: which one.
+        unflattened_size: the sizes, whose product is the dimension's; one may be -1.
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        axis = self.dim % x.ndim if -x.ndim <= self.dim < x.ndim else -1
+        known = math.prod(n for n in self.unflattened_size if n != -1)
+        fits = axis >= 0 and (
+            x.shape[axis] == known
+            if -1 not in self.unflattened_size
+            else self.unflattened_size.count(-1) == 1 and known and x.shape[axis] % known == 0
+        )
+        if not fits:
+            raise ValueError(f"[Unflatten] cannot show dimension {self.dim} of {x.shape} as {self.unflattened_size}")
+        return ops.reshape(x, (*x.shape[:axis], *self.unflattened_size, *x.shape[axis + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -33,3 +33,4 @@ from dlcore.ops.sort import *
 from dlcore.ops.triangle import *
 from dlcore.ops.unary import *
 from dlcore.ops.unembedding import *
+from dlcore.ops.variational import *
