@@ -1,6 +1,7 @@
 """Models, one file each, with the configuration on top."""
 
 from dlcore.models.dcgan import *
+from dlcore.models.efficientnet import *
 from dlcore.models.gan import *
 from dlcore.models.gpt2 import *
 from dlcore.models.lenet import *
