@@ -109,7 +109,8 @@ class Conv1D(nn.Module):
         if x.shape[-1:] != self.weight.shape[:1]:
             expected = f"expected last dimension {self.weight.shape[0]}, got {x.shape[-1] if x.ndim else 'a number'}"
             raise ValueError(f"[Conv1D] {expected} (input {x.shape})")
-        return ops.linear(x, self.weight.T, self.bias, self.activation)
+        how = () if self.activation is None else (self.activation,)
+        return ops.linear(x, self.weight.T, self.bias, *how)
 
     def multiply_adds(self, args: tuple[Any, ...], output: Any) -> int:
         return output.numel() * self.weight.shape[0]

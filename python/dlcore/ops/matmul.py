@@ -193,6 +193,7 @@ def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1)
     return y + (x if beta == 1 else x * beta)
 
 
+@shortcut(_C.linear, _Linear, arity=3, casts=True)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
     """activation(x @ weight.T + bias), in one pass.
 
