@@ -1,7 +1,7 @@
 """EfficientNet-lite: a small image classifier of depthwise convolutions, without squeeze-and-excitation.
 
-Source: M. Tan, Q. Le, "EfficientNet: rethinking model scaling for convolutional neural networks", 2019; the lite variants
-are TensorFlow's.
+Source: M. Tan, Q. Le, "EfficientNet: rethinking model scaling for convolutional neural networks", 2019; the lite
+variants are TensorFlow's.
 """
 
 from __future__ import annotations
