@@ -1,6 +1,6 @@
 // Group norm: a group of a sample is one run of memory, summed in pieces whose sums are added in double, and read
 // again while it lies in the cache. What belongs to a channel (w, b, sums for dw and db) goes channel by channel, or,
-// where channels are shorter than a vector is worth, by strips of several, with the channel's number spread over them.
+// where a channel is one element, by vectors of channels.
 #include "core/parallel.h"
 #include "dispatch/kernel.h"
 #include "kernels/group_norm/group_norm.h"
@@ -11,8 +11,6 @@ namespace {
 
 constexpr int64_t kElementsPerBlock = 16384;
 constexpr int64_t kPiece = 4096;   // elements that are summed in float
-constexpr int64_t kNarrow = 32;    // channels of fewer elements go in strips
-constexpr int64_t kStrip = 512;    // elements of a strip
 constexpr int64_t kChannels = 64;  // channels of dw and db that one block adds up
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -27,14 +25,6 @@ template <int kSums, class Terms> DL_INLINE Totals<kSums> totals_over(int64_t n,
     for (int k = 0; k < kSums; ++k) all.of[k] += part.of[k];
   }
   return all;
-}
-
-inline int64_t channels_of_strip(int64_t S) { return S < kNarrow ? kStrip / S : 1; }
-
-// to[i] = scale(c) for every element i of channels [c, c + n).
-template <class Of> DL_INLINE void spread(const Of& of, int64_t c, int64_t n, int64_t S, float* to) {
-  for (int64_t k = 0; k < n; ++k)
-    for (int64_t j = 0; j < S; ++j) to[k * S + j] = of(c + k);
 }
 
 template <class T> void moments(const T* x, int64_t len, double eps, double* mean, double* rstd) {
@@ -55,7 +45,7 @@ template <class T> void moments(const T* x, int64_t len, double eps, double* mea
 template <class T> void forward(const T* x, const float* w, const float* b, T* y, double* mean, double* rstd,
                                 const GroupNormShape* shape, double eps) {
   const GroupNormShape s = *shape;
-  const int64_t D = s.C / s.G, len = D * s.S, together = channels_of_strip(s.S);
+  const int64_t D = s.C / s.G, len = D * s.S;
   const int64_t grain = len < kElementsPerBlock ? kElementsPerBlock / len : 1;
   parallel_for(s.N * s.G, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -65,27 +55,21 @@ template <class T> void forward(const T* x, const float* w, const float* b, T* y
       const float near = static_cast<float>(mean[r]);
       const double rest = mean[r] - near, inverse = rstd[r];
       const float *const ws = w ? w + r % s.G * D : nullptr, *const bs = b ? b + r % s.G * D : nullptr;
-      auto scale_of = [&](int64_t c) { return static_cast<float>(inverse * (ws ? ws[c] : 1)); };
-      auto shift_of = [&](int64_t c) {
-        return static_cast<float>((bs ? bs[c] : 0) - rest * inverse * (ws ? ws[c] : 1));
-      };
       const Vec m = broadcast(near);
-      for (int64_t c = 0; c < D; c += together) {
-        const int64_t at = c * s.S;
-        if (together == 1) {
-          const Vec scale = broadcast(scale_of(c)), shift = broadcast(shift_of(c));
-          for_each_vec(s.S, [&](int64_t i, auto lanes) DL_BODY {
-            store(to + at + i, fma(load(from + at + i, lanes) - m, scale, shift), lanes);
-          });
-          continue;
-        }
-        float scale[kStrip], shift[kStrip];
-        const int64_t n = least(together, D - c);
-        spread(scale_of, c, n, s.S, scale);
-        spread(shift_of, c, n, s.S, shift);
-        for_each_vec(n * s.S, [&](int64_t i, auto lanes) DL_BODY {
-          store(to + at + i, fma(load(from + at + i, lanes) - m, load(scale + i, lanes), load(shift + i, lanes)),
-                lanes);
+      if (s.S == 1) {
+        const Vec by = broadcast(static_cast<float>(inverse)), back = broadcast(static_cast<float>(rest));
+        for_each_vec(D, [&](int64_t c, auto lanes) DL_BODY {
+          const Vec scale = ws ? load(ws + c, lanes) * by : by, xhat = load(from + c, lanes) - m - back;
+          store(to + c, bs ? fma(xhat, scale, load(bs + c, lanes)) : xhat * scale, lanes);
+        });
+        continue;
+      }
+      for (int64_t c = 0; c < D; ++c) {
+        const double by = inverse * (ws ? ws[c] : 1);
+        const Vec scale = broadcast(static_cast<float>(by));
+        const Vec shift = broadcast(static_cast<float>((bs ? bs[c] : 0) - rest * by));
+        for_each_vec(s.S, [&](int64_t i, auto lanes) DL_BODY {
+          store(to + c * s.S + i, fma(load(from + c * s.S + i, lanes) - m, scale, shift), lanes);
         });
       }
     }
@@ -95,52 +79,48 @@ template <class T> void forward(const T* x, const float* w, const float* b, T* y
 // Sums of dy and of dy * (x - near) of each of D channels.
 template <class T>
 void channel_sums(const T* x, const T* dy, float near, int64_t D, int64_t S, double* of_dy, double* of_dy_x) {
-  const int64_t together = channels_of_strip(S);
-  const Vec m = broadcast(near);
-  for (int64_t c = 0; c < D; c += together) {
-    const int64_t at = c * S;
-    if (together == 1) {
-      const auto sum = totals_over<2>(S, [&](int64_t i, auto lanes, auto add) DL_BODY {
-        const Vec d = load(dy + at + i, lanes);
-        add(0, d);
-        add(1, d * (load(x + at + i, lanes) - m));
+  if (S == 1) {
+    float d[kChannels], product[kChannels];
+    for (int64_t c = 0; c < D; c += kChannels) {
+      const int64_t n = least(kChannels, D - c);
+      const Vec m = broadcast(near);
+      for_each_vec(n, [&](int64_t i, auto lanes) DL_BODY {
+        const Vec v = load(dy + c + i, lanes);
+        store(d + i, v, lanes);
+        store(product + i, v * (load(x + c + i, lanes) - m), lanes);
       });
-      of_dy[c] = sum.of[0];
-      of_dy_x[c] = sum.of[1];
-      continue;
+      for (int64_t i = 0; i < n; ++i) of_dy[c + i] = d[i];
+      for (int64_t i = 0; i < n; ++i) of_dy_x[c + i] = product[i];
     }
-    float d[kStrip], product[kStrip];
-    const int64_t n = least(together, D - c);
-    for_each_vec(n * S, [&](int64_t i, auto lanes) DL_BODY {
-      const Vec v = load(dy + at + i, lanes);
-      store(d + i, v, lanes);
-      store(product + i, v * (load(x + at + i, lanes) - m), lanes);
+    return;
+  }
+  const Vec m = broadcast(near);
+  for (int64_t c = 0; c < D; ++c, x += S, dy += S) {
+    const auto sum = totals_over<2>(S, [&](int64_t i, auto lanes, auto add) DL_BODY {
+      const Vec d = load(dy + i, lanes);
+      add(0, d);
+      add(1, d * (load(x + i, lanes) - m));
     });
-    for (int64_t k = 0; k < n; ++k) {
-      of_dy[c + k] = of_dy_x[c + k] = 0;
-      for (int64_t j = 0; j < S; ++j) {
-        of_dy[c + k] += d[k * S + j];
-        of_dy_x[c + k] += product[k * S + j];
-      }
-    }
+    of_dy[c] = sum.of[0];
+    of_dy_x[c] = sum.of[1];
   }
 }
 
 // dx = dy * rstd * w + (x - near) * slope + level.
-template <class T, class Scale> DL_INLINE void input_gradient(const T* x, const T* dy, T* dx, float near, float slope,
-                                                              float level, const Scale& scale_of, int64_t D,
-                                                              int64_t S) {
-  const int64_t together = channels_of_strip(S);
-  const Vec m = broadcast(near), by_x = broadcast(slope), constant = broadcast(level);
-  for (int64_t c = 0; c < D; c += together) {
-    const int64_t at = c * S, n = least(together, D - c);
-    float scale[kStrip];
-    if (together > 1) spread(scale_of, c, n, S, scale);
-    const Vec one = broadcast(scale_of(c));
-    for_each_vec(n * S, [&](int64_t i, auto lanes) DL_BODY {
-      const Vec by_dy = together > 1 ? load(scale + i, lanes) : one;
-      const Vec rest = fma(load(x + at + i, lanes) - m, by_x, constant);
-      store(dx + at + i, fma(load(dy + at + i, lanes), by_dy, rest), lanes);
+template <class T> void input_gradient(const T* x, const T* dy, const float* w, T* dx, float near, float rstd,
+                                       float slope, float level, int64_t D, int64_t S) {
+  const Vec m = broadcast(near), by_x = broadcast(slope), constant = broadcast(level), one = broadcast(rstd);
+  if (S == 1) {
+    for_each_vec(D, [&](int64_t c, auto lanes) DL_BODY {
+      const Vec by_dy = w ? load(w + c, lanes) * one : one, rest = fma(load(x + c, lanes) - m, by_x, constant);
+      store(dx + c, fma(load(dy + c, lanes), by_dy, rest), lanes);
+    });
+    return;
+  }
+  for (int64_t c = 0; c < D; ++c, x += S, dy += S, dx += S) {
+    const Vec by_dy = w ? broadcast(w[c]) * one : one;
+    for_each_vec(S, [&](int64_t i, auto lanes) DL_BODY {
+      store(dx + i, fma(load(dy + i, lanes), by_dy, fma(load(x + i, lanes) - m, by_x, constant)), lanes);
     });
   }
 }
@@ -165,21 +145,24 @@ template <class T> void backward(const T* x, const float* w, const double* mean,
       }
       if (!dx) continue;
       const double slope = -inverse * inverse * gx / n, level = -inverse * g / n - slope * rest;
-      input_gradient(
-          x + r * len, dy + r * len, dx + r * len, near, static_cast<float>(slope), static_cast<float>(level),
-          [&](int64_t c) { return static_cast<float>(inverse * (ws ? ws[c] : 1)); }, D, s.S);
+      input_gradient(x + r * len, dy + r * len, ws, dx + r * len, near, static_cast<float>(inverse),
+                     static_cast<float>(slope), static_cast<float>(level), D, s.S);
     }
   });
   if (!dw && !db) return;
   parallel_for(s.C, kChannels, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      double sum = 0, sum_xhat = 0;
-      for (int64_t k = c; k < all; k += s.C) {
-        sum += workspace[k];
-        sum_xhat += workspace[all + k];
+    for (int64_t first = begin; first < end; first += kChannels) {
+      const int64_t n = least(kChannels, end - first);
+      double sum[kChannels] = {}, sum_xhat[kChannels] = {};
+      for (const double* of = workspace + first; of < workspace + all; of += s.C)
+        for (int64_t c = 0; c < n; ++c) {
+          sum[c] += of[c];
+          sum_xhat[c] += of[all + c];
+        }
+      for (int64_t c = 0; c < n; ++c) {
+        if (dw) dw[first + c] = static_cast<float>(sum_xhat[c]);
+        if (db) db[first + c] = static_cast<float>(sum[c]);
       }
-      if (dw) dw[c] = static_cast<float>(sum_xhat);
-      if (db) db[c] = static_cast<float>(sum);
     }
   });
 }
