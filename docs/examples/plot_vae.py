@@ -10,7 +10,8 @@ A variational autoencoder's map of the digits
 An encoder says where on a small map an image lies, and how sure it is of that; a decoder draws what lies at any place.
 
 **What to look at.** The digits lie in regions, without having been told apart, and none far from the middle: that is
-what the KL term asks for. So every place of the map looks like a digit, and the way from one to another leads past digits.
+what the KL term asks for. So every place of the map looks like a digit, and the way from one to another leads past
+digits.
 """
 
 import numpy as np
