@@ -18,7 +18,20 @@ from dlcore.diffusion import EMA, DDIMSampler, DDPMSampler, DPMSolver, GaussianD
 from dlcore.models import UNet2D, UNet2DConfig
 from tests.opcases import EPS
 from tests.parity.compare import assert_as_good
-from tests.parity.test_nn import check, load_into_torch, normal, to_torch
+from tests.parity.test_nn import check, load_into_torch, to_torch
+
+rng = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order():
+    global rng
+    rng = np.random.default_rng(1)
+
 
 SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
