@@ -57,10 +57,11 @@ class _Rows:
         # Many blocks of bfloat16 are added up in float32.
         sums = _C.float32 if x.dtype is _C.bfloat16 and len(blocks) > 1 else x.dtype
         dx = _C.empty(x.shape, x.dtype) if needs[0] else None
-        dw = _like(w, sums) if needs[1] else None
+        dw: Tensor | None = None
         db = _C.zeros(w.shape[:1], sums) if needs[2] else None
 
         def block(begin: int, end: int) -> Tensor:
+            nonlocal dw
             rows, target = _C.slice(x, 0, begin, end, 1), _C.slice(self.target, 0, begin, end, 1)
             logits = _C.cast(_C.linear(rows, w, b), self.logits_dtype)
             loss, _, statistics = _C.cross_entropy_forward(logits, target, self.weight, *self.options)
@@ -71,7 +72,9 @@ class _Rows:
             d = _C.cast(d, x.dtype)
             if dx is not None:
                 _C.matmul_into(d, w, _C.slice(dx, 0, begin, end, 1), False)
-            if dw is not None:
+            if needs[1]:
+                # Only now, behind the logits: what they leave then lies together with other free memory.
+                dw = _like(w, sums) if dw is None else dw
                 _add_product(d.T, rows, dw, begin == 0)
             if db is not None:
                 _C.copy_into(_C.add(db, _C.sum(d, (0,), False)), db)
