@@ -13,8 +13,8 @@ namespace py = pybind11;
 namespace dl {
 namespace {
 
-std::vector<void (*)(py::module_&)>& bindings() {
-  static std::vector<void (*)(py::module_&)> list;
+std::vector<void (*)(Family&)>& bindings() {
+  static std::vector<void (*)(Family&)> list;
   return list;
 }
 
@@ -87,7 +87,7 @@ void translate_errors() {
 
 }  // namespace
 
-bool register_binding(void (*bind)(py::module_&)) {
+bool register_binding(void (*bind)(Family&)) {
   bindings().push_back(bind);
   return true;
 }
@@ -104,7 +104,8 @@ PYBIND11_MODULE(_C, m) {
   dl::bind_dtypes(m);
   dl::bind_interchange(m);
   dl::bind_runtime(m);
-  for (auto* bind : dl::bindings()) bind(m);
+  dl::Family families(m);
+  for (auto* bind : dl::bindings()) bind(families);
   dl::set_interrupt_poll(dl::python_was_interrupted);
   dl::current_target();  // reads DLCORE_TARGET, so that a wrong one fails here and not in the first operation
 }

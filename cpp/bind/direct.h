@@ -5,7 +5,8 @@
 
 namespace dl {
 
-// Returns a new reference; may throw what bound functions throw. There are as many arguments as the signature names.
+// Returns a new reference; may throw what bound functions throw. There are as many arguments as the signature names. It
+// runs on the device that the tensors among them lie on, which must be one.
 using DirectFn = PyObject* (*)(const void* state, PyObject* const* arguments);
 
 // `parameters` as in "x: object, dim: int"; names and state live as long as the program.

@@ -34,6 +34,13 @@ DType dtype_from_object(py::handle object) {
                       py::cast<std::string>(py::repr(object))));
 }
 
+Device device_from_object(py::handle object) {
+  const std::string wanted = py::cast<std::string>(py::str(object));
+  for (const Device d : {Device::cpu, Device::cuda})
+    if (wanted == name(d)) return d;
+  throw ValueError(cat("expected a device ('cpu' or 'cuda'), got '", wanted, "'"));
+}
+
 void bind_dtypes(py::module_& m) {
   py::class_<DTypeObject>(m, "dtype", "The type of a tensor's elements.")
       .def_property_readonly(

@@ -57,14 +57,14 @@ py::object call_hooks(PyObject* hooks, py::object dy, const Dims& shape, DType d
   return dy;
 }
 
-py::object one(const Dims& shape, DType dtype) {
+py::object one(const Dims& shape, DType dtype, Device device) {
   const Tensor y = Tensor::empty(shape, dtype);
   visit_floating(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     if constexpr (std::is_same_v<T, bfloat16>) *y.data<T>() = to_bfloat16(1);
     else *y.data<T>() = 1;
   });
-  return wrapped(y);
+  return wrapped(to_device(y, device));
 }
 
 class Engine {
@@ -121,7 +121,7 @@ class Engine {
       // of a larger one.
       const Tensor& t = tensor_of(dy);
       if (!is_alone(dy) || !t.is_contiguous()) {
-        const Tensor copy = Tensor::empty(t.shape(), t.dtype());
+        const Tensor copy = Tensor::empty(t.shape(), t.dtype(), t.device());
         copy_into(t, copy);
         dy = wrapped(copy);
       }
@@ -143,7 +143,7 @@ class Engine {
           if (const auto at = wanted_.find({now.node.ptr(), static_cast<int>(i)}); at != wanted_.end())
             found_[at->second] = dy;
       } else if (is_floating(output.dtype)) {
-        dy = wrapped(Tensor::zeros(output.shape, output.dtype));
+        dy = wrapped(Tensor::zeros(output.shape, output.dtype, output.device));
       } else {
         dy = py::none();
       }
@@ -231,8 +231,10 @@ py::object seed_of(py::handle y, const Edge& edge, py::handle dy, const std::str
       throw std::runtime_error(cat("[", op,
                                    "] a gradient is needed for an output that is not a single number, got shape ",
                                    edge.shape, "; reduce it (loss.mean()) or pass one"));
-    return one(edge.shape, edge.dtype);
+    return one(edge.shape, edge.dtype, edge.device);
   }
+  DL_CHECK(unwrap(dy.ptr()).device() == edge.device, "[", op, "] expected a gradient on ", edge.device, ", got one on ",
+           unwrap(dy.ptr()).device());
   DL_CHECK(unwrap(dy.ptr()).shape() == edge.shape, "[", op, "] expected a gradient of shape ", edge.shape, ", got ",
            unwrap(dy.ptr()).shape());
   if (unwrap(dy.ptr()).dtype() != edge.dtype) return py::handle(gradient_fitter)(dy, edge.shape, edge.dtype);

@@ -179,6 +179,8 @@ template <class Managed> py::capsule export_as(const Tensor& t, const char* caps
 }
 
 py::capsule to_dlpack(const Tensor& t, bool versioned) {
+  DL_CHECK(t.device() == Device::cpu, "[__dlpack__] expected a tensor on the CPU, got one on ", t.device(),
+           "; use .cpu() first");
   if (versioned) return export_as<DLManagedTensorVersioned>(t, "dltensor_versioned");
   DL_CHECK(t.storage()->writable, "[__dlpack__] a read-only tensor can be shared with DLPack 1.0 consumers only");
   return export_as<DLManagedTensor>(t, "dltensor");
@@ -225,7 +227,7 @@ Tensor reinterpret(const Tensor& x, DType dtype, const Dims& shape) {
   DL_CHECK(static_cast<size_t>(n) * itemsize(dtype) == x.nbytes(), "[reinterpret] ", x.nbytes(),
            " bytes cannot be seen as ", shape, " of ", dtype);
   const size_t first = static_cast<size_t>(x.offset()) * itemsize(x.dtype());
-  DL_CHECK(n == 0 || (reinterpret_cast<uintptr_t>(x.raw()) % itemsize(dtype) == 0 && first % itemsize(dtype) == 0),
+  DL_CHECK(n == 0 || (reinterpret_cast<uintptr_t>(x.address()) % itemsize(dtype) == 0 && first % itemsize(dtype) == 0),
            "[reinterpret] the data is not aligned to the ", itemsize(dtype), "-byte elements of ", dtype);
   return Tensor::from_storage(x.storage(), static_cast<int64_t>(first / itemsize(dtype)), shape,
                               contiguous_strides(shape), dtype);
@@ -244,6 +246,11 @@ int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
   }
   if ((flags & PyBUF_WRITABLE) == PyBUF_WRITABLE && !t.storage()->writable) {
     PyErr_SetString(PyExc_BufferError, "[numpy] the tensor is a view of read-only memory");
+    return -1;
+  }
+  if (t.device() != Device::cpu) {
+    PyErr_Format(PyExc_BufferError, "[numpy] the tensor lies on '%s', NumPy reads the CPU's memory; use .cpu() first",
+                 name(t.device()));
     return -1;
   }
   const bool wants_strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;

@@ -195,7 +195,7 @@ void keep_saved_values(const Tensor& x, py::handle y, int64_t since) {
       const Edge made_by = edge_of(saved.value.ptr());
       const bool is_leaf = made_by.target && made_by.to_leaf();
       if (!t.shares_storage(x) || is_leaf) continue;
-      const Tensor copy = Tensor::empty(t.shape(), t.dtype());
+      const Tensor copy = Tensor::empty(t.shape(), t.dtype(), t.device());
       copy_into(t, copy);
       py::object kept = py::reinterpret_steal<py::object>(wrap(copy));
       if (made_by.target) set_history(kept.ptr(), made_by.target.ptr(), made_by.index);
@@ -261,6 +261,7 @@ Edge edge_of(PyObject* value) {
   edge.index = t->node ? t->index : -1;
   edge.shape = t->tensor.shape();
   edge.dtype = t->tensor.dtype();
+  edge.device = t->tensor.device();
   return edge;
 }
 
@@ -271,7 +272,7 @@ void attach(Node* node, std::vector<Edge> edges, PyObject* const* outs, size_t c
   node->outputs.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     const Tensor& y = unwrap(outs[i]);
-    node->outputs.push_back({y.shape(), y.dtype()});
+    node->outputs.push_back({y.shape(), y.dtype(), y.device()});
     // A saved output must not keep its own node alive in a cycle: save another view of it.
     for (Saved& saved : node->saved)
       if (saved.value.ptr() == outs[i])

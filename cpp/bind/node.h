@@ -18,6 +18,7 @@ struct Edge {
   int index = -1;
   Dims shape;  // of the argument
   DType dtype = DType::float32;
+  Device device = Device::cpu;
 
   bool to_leaf() const { return index < 0; }
 };
@@ -32,6 +33,7 @@ struct Saved {
 struct Output {
   Dims shape;
   DType dtype;
+  Device device;
 };
 
 struct Node {

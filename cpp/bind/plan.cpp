@@ -27,8 +27,9 @@ std::map<std::string, int64_t> plan_figures() {
 
 std::optional<Tensor> plan_stand_in(const Tensor& x) {
   const Storage& s = *x.storage();
-  if (s.release_foreign || s.heap || s.bytes != x.nbytes() || s.bytes == 0) return std::nullopt;
-  const auto storage = std::make_shared<Storage>(0);
+  if (s.release_foreign || s.heap || s.device != Device::cpu || s.bytes != x.nbytes() || s.bytes == 0)
+    return std::nullopt;
+  const auto storage = std::make_shared<Storage>(0, Device::cpu);
   storage->heap = this_threads_plan()->heap;
   storage->bytes = s.bytes;
   storage->data = this_threads_heap().stand_in(s.data, s.bytes);

@@ -109,7 +109,7 @@ PyObject* method_set_base(PyObject* o, PyObject* x) {
 
 PyObject* method_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(self_of(o)->tensor.numel()); }
 PyObject* method_is_contiguous(PyObject* o, PyObject*) { return PyBool_FromLong(self_of(o)->tensor.is_contiguous()); }
-PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.raw()); }
+PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.address()); }
 PyObject* method_storage_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(self_of(o)->tensor.storage().get()); }
 
 PyGetSetDef tensor_getset[] = {
@@ -117,7 +117,7 @@ PyGetSetDef tensor_getset[] = {
     {"strides", get_strides, nullptr, "Steps between neighbours along each dimension, in elements.", nullptr},
     {"dtype", get_dtype, nullptr, "The element type, such as dlcore.float32.", nullptr},
     {"ndim", get_ndim, nullptr, "The number of dimensions.", nullptr},
-    {"device", get_device, nullptr, "Where the data lies: 'cpu'.", nullptr},
+    {"device", get_device, nullptr, "Where the data lies: 'cpu' or 'cuda'.", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes of one element.", nullptr},
     {"nbytes", get_nbytes, nullptr, "Bytes of all elements.", nullptr},
     {"_version", get_version, nullptr, "How often the storage was written in place.", nullptr},

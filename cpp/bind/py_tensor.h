@@ -35,6 +35,7 @@ void bind_tensor_type(pybind11::module_& m);
 
 PyObject* dtype_object(DType t);  // borrowed: the one object that stands for this dtype
 DType dtype_from_object(pybind11::handle object);
+Device device_from_object(pybind11::handle object);  // ValueError unless it is "cpu" or "cuda"
 void bind_dtypes(pybind11::module_& m);
 
 int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags);
@@ -69,6 +70,15 @@ template <> struct type_caster<dl::DType> {
     return true;
   }
   static handle cast(dl::DType t, return_value_policy, handle) { return handle(dl::dtype_object(t)).inc_ref(); }
+};
+
+template <> struct type_caster<dl::Device> {
+  PYBIND11_TYPE_CASTER(dl::Device, const_name("str"));
+  bool load(handle source, bool) {
+    value = dl::device_from_object(source);
+    return true;
+  }
+  static handle cast(dl::Device d, return_value_policy, handle) { return PyUnicode_FromString(dl::name(d)); }
 };
 
 template <> struct type_caster<dl::Dims> {

@@ -4,13 +4,12 @@
 #include <cstdint>
 
 #include "core/bfloat16.h"
+#include "core/device.h"
 
 namespace dl {
 
 enum class DType : uint8_t { float32, bfloat16, float64, int64, int32, uint8, boolean };
 constexpr int kNumDTypes = 7;
-
-enum class Device : uint8_t { cpu, cuda };
 
 constexpr size_t itemsize(DType t) {
   constexpr size_t sizes[kNumDTypes] = {4, 2, 8, 8, 4, 1, 1};
@@ -21,8 +20,6 @@ constexpr const char* name(DType t) {
   constexpr const char* names[kNumDTypes] = {"float32", "bfloat16", "float64", "int64", "int32", "uint8", "bool"};
   return names[static_cast<int>(t)];
 }
-
-constexpr const char* name(Device d) { return d == Device::cpu ? "cpu" : "cuda"; }
 
 constexpr bool is_floating(DType t) { return t == DType::float32 || t == DType::bfloat16 || t == DType::float64; }
 constexpr bool is_integral(DType t) { return t == DType::int64 || t == DType::int32 || t == DType::uint8; }

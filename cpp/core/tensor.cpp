@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/device_library.h"
 #include "core/plan.h"
 
 namespace dl {
@@ -80,7 +81,12 @@ int normalize_axis(int64_t axis, int ndim, const Dims& shape, const char* op) {
   return static_cast<int>(axis < 0 ? axis + ndim : axis);
 }
 
-Storage::Storage(size_t n) : bytes(n) {
+Storage::Storage(size_t n, Device where) : bytes(n), device(where) {
+  if (device != Device::cpu) {
+    if (planning()) throw UnsupportedError(cat("[plan] expected tensors on the CPU, got one on ", device));
+    data = device_library(device).allocate(n);
+    return;
+  }
   if (planning()) heap = this_threads_plan()->heap;
   data = heap ? heap->allocate(n) : allocate(n);
 }
@@ -88,21 +94,28 @@ Storage::Storage(void* foreign, size_t n, bool is_writable, std::function<void()
     : data(foreign), bytes(n), writable(is_writable), release_foreign(std::move(release)) {}
 Storage::~Storage() {
   if (release_foreign) release_foreign();
+  else if (device != Device::cpu) find_device(device)->release(data, bytes);
   else if (heap) heap->release(data, bytes);
   else release(data, bytes);
 }
 
 Tensor Tensor::empty(const Dims& shape, DType dtype, Device device) {
-  if (device != Device::cpu) throw UnsupportedError(cat("[tensor] device ", device, " is not available in this build"));
   const int64_t n = checked_numel(shape, dtype, "empty");
-  return from_storage(std::make_shared<Storage>(static_cast<size_t>(n) * itemsize(dtype)), 0, shape,
+  return from_storage(std::make_shared<Storage>(static_cast<size_t>(n) * itemsize(dtype), device), 0, shape,
                       contiguous_strides(shape), dtype);
 }
 
 Tensor Tensor::zeros(const Dims& shape, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  if (t.nbytes() && !t.storage()->heap) std::memset(t.raw(), 0, t.nbytes());
+  if (!t.nbytes() || t.storage()->heap) return t;
+  if (device != Device::cpu) device_library(device).clear(t.address(), t.nbytes());
+  else std::memset(t.address(), 0, t.nbytes());
   return t;
+}
+
+void Tensor::throw_wrong_device() const {
+  throw UnsupportedError(cat("[tensor] expected a tensor on ", running_on, ", got one of shape ", shape_, " on ",
+                             device(), "; move it with .to('", running_on, "')"));
 }
 
 Tensor Tensor::from_storage(std::shared_ptr<Storage> storage, int64_t offset, const Dims& shape, const Dims& strides,

@@ -72,12 +72,13 @@ struct Storage {
   void* data = nullptr;
   size_t bytes = 0;
   bool writable = true;
+  Device device = Device::cpu;
   std::atomic<uint32_t> version{0};
   std::function<void()> release_foreign;  // set when the bytes belong to NumPy, DLPack or a mapped file
   std::shared_ptr<Prepacked> prepacked;   // set where kernels may keep a copy in their own order
   std::shared_ptr<PlannedHeap> heap;      // that the bytes come from, if it is not the process's: see core/plan.h
 
-  explicit Storage(size_t n);
+  Storage(size_t n, Device where);
   Storage(void* foreign, size_t n, bool is_writable, std::function<void()> release);
   ~Storage();
   Storage(const Storage&) = delete;
@@ -86,8 +87,8 @@ struct Storage {
 class Tensor {
  public:
   Tensor() = default;  // undefined: `if (t)` is false
-  static Tensor empty(const Dims& shape, DType dtype, Device device = Device::cpu);
-  static Tensor zeros(const Dims& shape, DType dtype, Device device = Device::cpu);
+  static Tensor empty(const Dims& shape, DType dtype, Device device = running_on);
+  static Tensor zeros(const Dims& shape, DType dtype, Device device = running_on);
   static Tensor from_storage(std::shared_ptr<Storage> storage, int64_t offset, const Dims& shape, const Dims& strides,
                              DType dtype);
 
@@ -99,13 +100,20 @@ class Tensor {
   int64_t numel() const { return product(shape_); }
   size_t nbytes() const { return static_cast<size_t>(numel()) * itemsize(dtype_); }
   DType dtype() const { return dtype_; }
-  Device device() const { return Device::cpu; }
+  Device device() const { return storage_ ? storage_->device : Device::cpu; }
   int64_t offset() const { return offset_; }  // in elements
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   bool is_contiguous() const;
   bool shares_storage(const Tensor& o) const { return storage_ == o.storage_; }
 
-  void* raw() const { return static_cast<char*>(storage_->data) + offset_ * static_cast<int64_t>(itemsize(dtype_)); }
+  // Of the first element, on the device that this thread works on; any other is refused (UnsupportedError).
+  void* raw() const {
+    if (__builtin_expect(storage_->device != running_on, 0)) throw_wrong_device();
+    return address();
+  }
+  void* address() const {  // wherever it lies
+    return static_cast<char*>(storage_->data) + offset_ * static_cast<int64_t>(itemsize(dtype_));
+  }
   template <class T> T* data() const {
     DL_CHECK_TYPE(dtype_ == dtype_of<T>(), "[tensor] expected ", name(dtype_of<T>()), " data, got ", name(dtype_));
     return static_cast<T*>(raw());
@@ -126,6 +134,8 @@ class Tensor {
   Dims resolve_shape(const Dims& shape) const;
 
  private:
+  [[noreturn]] void throw_wrong_device() const;
+
   std::shared_ptr<Storage> storage_;
   int64_t offset_ = 0;
   Dims shape_, strides_;

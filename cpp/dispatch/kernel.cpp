@@ -93,8 +93,17 @@ int registered_kernels(const char** names, int capacity) {
   return n;
 }
 
-void throw_missing_kernel(const char* name) {
-  throw UnsupportedError(cat("[", name, "] this build has no kernel of that name"));
+// "softmax_forward/float64" is spoken of as [softmax_forward] for float64.
+void throw_missing_kernel(const char* kernel) {
+  if (running_on == Device::cpu) throw UnsupportedError(cat("[", kernel, "] this build has no kernel of that name"));
+  const std::string full = kernel;
+  const size_t slash = full.find('/');
+  throw_no_device_kernel(full.substr(0, slash).c_str(), slash == std::string::npos ? "" : kernel + slash + 1);
+}
+
+void throw_no_device_kernel(const char* op, const char* variant) {
+  throw UnsupportedError(cat("[", op, "] has no CUDA kernel", *variant ? " for " : "", variant,
+                             "; move the tensor to the CPU with .to('cpu')"));
 }
 
 Target current_target() {

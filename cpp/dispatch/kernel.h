@@ -3,6 +3,8 @@
 #pragma once
 #include <atomic>
 
+#include "core/device.h"
+
 namespace dl {
 
 // In order of preference: a missing version falls back to the next lower one, down to the reference.
@@ -24,16 +26,22 @@ KernelSlot& kernel_slot(const char* name);           // made on first use
 int registered_kernels(const char** names, int capacity);
 
 [[noreturn]] void throw_missing_kernel(const char* name);
+// The one error for whatever a device cannot do.
+[[noreturn]] void throw_no_device_kernel(const char* op, const char* variant = "");
+
+// The version for the device that this thread works on. No fallback from a device to the CPU.
+inline AnyFn chosen_version(const KernelSlot& slot) {
+  const AnyFn fn = running_on == Device::cpu ? slot.active.load(std::memory_order_relaxed)
+                                             : slot.by_target[static_cast<int>(Target::cuda)];
+  if (__builtin_expect(!fn, 0)) throw_missing_kernel(slot.name);
+  return fn;
+}
 
 // A call site's handle: `static const Kernel<softmax_forward_fn<float>> kernel{"softmax_forward/float32"};`
 template <class Fn> class Kernel {
  public:
   explicit Kernel(const char* name) : slot_(kernel_slot(name)) {}
-  Fn get() const {
-    const AnyFn fn = slot_.active.load(std::memory_order_relaxed);
-    if (__builtin_expect(!fn, 0)) throw_missing_kernel(slot_.name);
-    return reinterpret_cast<Fn>(fn);
-  }
+  Fn get() const { return reinterpret_cast<Fn>(chosen_version(slot_)); }
   template <class... Args> void operator()(Args... args) const { get()(args...); }
 
  private:

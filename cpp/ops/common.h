@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "bind/family.h"
 #include "bind/py_tensor.h"
 #include "core/parallel.h"
 #include "core/plan.h"
@@ -16,7 +17,7 @@ namespace dl {
 
 namespace py = pybind11;
 
-bool register_binding(void (*bind)(py::module_&));
+bool register_binding(void (*bind)(Family&));
 
 // Runs a kernel. `work` is its rough number of scalar operations: above kReleaseGilAbove (~10 µs) the GIL is
 // released meanwhile. A Ctrl-C that arrives inside becomes KeyboardInterrupt here. Whatever writes tensors goes through
@@ -40,6 +41,7 @@ Tensor cast(const Tensor& x, DType dtype);  // contiguous; x itself when nothing
 void copy_into(const Tensor& x, const Tensor& y, const char* op = "copy_");
 void check_writable(const Tensor& y, const char* op);  // ValueError for read-only memory and expanded views
 Tensor full(const Tensor& scalar, const Dims& shape);
+Tensor to_device(const Tensor& x, Device device);  // x itself where it lies there, else a contiguous copy
 
 // Raises ValueError when the memory is read-only; bumps the version that autograd compares.
 void mark_written(const Tensor& x, const char* op);
@@ -56,8 +58,8 @@ Tensor restore_axis(const Tensor& y, int axis);  // moves the last axis back to 
 
 }  // namespace dl
 
-// DL_BIND(softmax) { m.def("softmax_forward", …); }
+// DL_BIND(softmax) { m.def(any_device, "softmax_forward", …); }; see bind/family.h.
 #define DL_BIND(family)                                                                      \
-  static void bind_##family(::pybind11::module_& m);                                         \
+  static void bind_##family(::dl::Family& m);                                                \
   [[maybe_unused]] static const bool bound_##family = ::dl::register_binding(bind_##family); \
-  static void bind_##family([[maybe_unused]] ::pybind11::module_& m)
+  static void bind_##family([[maybe_unused]] ::dl::Family& m)

@@ -1,4 +1,6 @@
 #include "kernels/copy/copy.h"
+
+#include "core/device_library.h"
 #include "ops/common.h"
 
 namespace dl {
@@ -99,14 +101,30 @@ Tensor cast(const Tensor& x, DType dtype) {
   return c.dtype() == dtype ? c : cast_contiguous(c, dtype);
 }
 
+Tensor to_device(const Tensor& x, Device device) {
+  if (x.device() == device) return x;
+  const Device known = device == Device::cpu ? x.device() : device;
+  Tensor source;
+  {
+    const DeviceScope there(x.device());
+    source = contiguous(x);
+  }
+  const Tensor y = Tensor::empty(x.shape(), x.dtype(), device);
+  py::gil_scoped_release release;
+  device_library(known).copy(y.address(), device, source.address(), source.device(), x.nbytes());
+  return y;
+}
+
 void copy_into(const Tensor& x, const Tensor& y, const char* op) {
   check_writable(y, op);
   bool fits = x.ndim() <= y.ndim();
   for (int d = 1; fits && d <= x.ndim(); ++d) fits = x.size(-d) == 1 || x.size(-d) == y.size(-d);
   DL_CHECK(fits, "[", op, "] a value of shape ", x.shape(), " does not broadcast to shape ", y.shape());
   mark_written(y, op);
+  const DeviceScope scope(y.device());
+  Tensor source = to_device(x, y.device());
   // Cast before expanding: a broadcast source is converted once.
-  Tensor source = x.dtype() == y.dtype() ? x : cast(x, y.dtype());
+  if (source.dtype() != y.dtype()) source = cast(source, y.dtype());
   if (may_overlap(source, y)) source = clone(source);
   copy_elements(source.expand(y.shape()), y);
 }
@@ -121,21 +139,22 @@ Tensor full(const Tensor& scalar, const Dims& shape) {
 
 DL_BIND(copy) {
   using namespace dl;
-  m.def("contiguous", &contiguous, py::arg("x"), "x in row-major order: x itself where it already is, else a copy.");
-  m.def("clone", &dl::clone, py::arg("x"), "A contiguous copy.");
-  m.def("cast", &cast, py::arg("x"), py::arg("dtype"), "x converted to a dtype; x itself where nothing changes.");
+  m.def(any_device, "contiguous", &contiguous, py::arg("x"),
+        "x in row-major order: x itself where it already is, else a copy.");
+  m.def(any_device, "clone", &dl::clone, py::arg("x"), "A contiguous copy.");
+  m.def(any_device, "cast", &cast, py::arg("x"), py::arg("dtype"),
+        "x converted to a dtype; x itself where nothing changes.");
   m.def(
-      "check_writable", [](const Tensor& y, const std::string& op) { check_writable(y, op.c_str()); }, py::arg("y"),
-      py::arg("op"), "Raises ValueError for read-only memory and for expanded views.");
+      each_device, "check_writable", [](const Tensor& y, const std::string& op) { check_writable(y, op.c_str()); },
+      py::arg("y"), py::arg("op"), "Raises ValueError for read-only memory and for expanded views.");
   m.def(
-      "copy_into", [](const Tensor& x, const Tensor& y, const std::string& op) { copy_into(x, y, op.c_str()); },
-      py::arg("x"), py::arg("y"), py::arg("op") = "copy_",
-      "Writes x into y, broadcasting and converting; errors speak of `op`.");
-  m.def("full", &full, py::arg("scalar"), py::arg("shape"), "A new tensor of one value, given as a 0-d tensor.");
-  m.def(
-      "empty", [](const Dims& shape, DType dtype) { return Tensor::empty(shape, dtype); }, py::arg("shape"),
-      py::arg("dtype"), "A new tensor with unset elements.");
-  m.def(
-      "zeros", [](const Dims& shape, DType dtype) { return Tensor::zeros(shape, dtype); }, py::arg("shape"),
-      py::arg("dtype"), "A new tensor of zeros.");
+      each_device, "copy_into",
+      [](const Tensor& x, const Tensor& y, const std::string& op) { copy_into(x, y, op.c_str()); }, py::arg("x"),
+      py::arg("y"), py::arg("op") = "copy_", "Writes x into y, broadcasting and converting; errors speak of `op`.");
+  m.def(any_device, "full", &full, py::arg("scalar"), py::arg("shape"),
+        "A new tensor of one value, given as a 0-d tensor.");
+  m.def("empty", &Tensor::empty, py::arg("shape"), py::arg("dtype"), py::arg("device") = Device::cpu,
+        "A new tensor with unset elements.");
+  m.def("zeros", &Tensor::zeros, py::arg("shape"), py::arg("dtype"), py::arg("device") = Device::cpu,
+        "A new tensor of zeros.");
 }

@@ -153,6 +153,12 @@ Dims broadcast_strides(const Tensor* x, const Dims& shape) {
   return strides;
 }
 
+unsigned numbers_among(const Input* inputs, int count) {
+  unsigned numbers = 0;
+  for (int k = 0; k < count; ++k) numbers |= inputs[k].tensor() ? 0u : 1u << k;
+  return numbers;
+}
+
 // The dimensions in memory order of y, those of size one dropped and neighbours merged where every input allows it.
 ElementwiseShape merged_shape(const Dims& shape, const Dims& order, const Input* inputs, int count) {
   ElementwiseShape s{};
@@ -172,6 +178,7 @@ ElementwiseShape merged_shape(const Dims& shape, const Dims& order, const Input*
     s.ndim = 1;
     s.sizes[0] = 1;
   }
+  s.numbers = numbers_among(inputs, count);
   return s;
 }
 
@@ -194,6 +201,7 @@ ElementwiseShape one_row(int64_t n, const Input* inputs, int count) {
   ElementwiseShape s;
   s.ndim = 1;
   s.sizes[0] = n;
+  s.numbers = numbers_among(inputs, count);
   for (int k = 0; k < count; ++k) s.strides[k][0] = inputs[k].tensor() ? 1 : 0;
   return s;
 }
@@ -234,8 +242,9 @@ DType compute_dtype(const BinaryOp& op, const Operand& a, const Operand& b) {
 
 // Integer divisors of zero and negative exponents have no value to give.
 template <class Refuse> bool any_element(const Input& in, DType dtype, Refuse refuse) {
+  const DeviceScope scope(Device::cpu);
   bool found = false;
-  const Tensor x = in.tensor() ? contiguous(*in.tensor()) : Tensor();
+  const Tensor x = in.tensor() ? contiguous(to_device(*in.tensor(), Device::cpu)) : Tensor();
   const int64_t n = x ? x.numel() : 1;
   visit(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
@@ -360,14 +369,14 @@ Tensor where(const Tensor& condition, py::handle object_a, py::handle object_b) 
 
 }  // namespace
 
-void bind_binary(py::module_& m, const BinaryOp& op) {
+void bind_binary(Family& m, const BinaryOp& op) {
   const auto call = [](const void* state, PyObject* const* args) {
     return wrap(binary(*static_cast<const BinaryOp*>(state), args[0], args[1]));
   };
   def_direct(m, op.name, "a: object, b: object", call, &op);
   if (op.rule == BinaryRule::comparison || op.rule == BinaryRule::gradient) return;
   m.def(
-      cat(op.name, "_").c_str(),
+      any_device, cat(op.name, "_").c_str(),
       [&op](py::handle self, py::handle b) {
         binary_in_place(op, unwrap(self.ptr()), b);
         return py::reinterpret_borrow<py::object>(self);
@@ -415,5 +424,6 @@ DL_BIND(elementwise) {
                                              [](const BinaryOp& op) { return std::string_view(op.name) == "mul"; });
   const auto square = [](const void*, PyObject* const* args) { return wrap(binary(mul, args[0], args[0])); };
   def_direct(m, "square", "x: object", square, nullptr, "x * x.");
-  m.def("where", &dl::where, py::arg("condition"), py::arg("a"), py::arg("b"), "a where the condition holds, else b.");
+  m.def(any_device, "where", &dl::where, py::arg("condition"), py::arg("a"), py::arg("b"),
+        "a where the condition holds, else b.");
 }

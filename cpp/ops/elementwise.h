@@ -13,9 +13,7 @@ class KernelFamily {
     if (t == DType::boolean) t = DType::uint8;
     KernelSlot*& slot = slots_[static_cast<int>(t)];
     if (!slot) slot = &kernel_slot(cat(op_, "/", name(t)).c_str());
-    const AnyFn fn = slot->active.load(std::memory_order_relaxed);
-    if (!fn) throw_missing_kernel(slot->name);
-    return reinterpret_cast<Fn>(fn);
+    return reinterpret_cast<Fn>(chosen_version(*slot));
   }
 
  private:
@@ -65,8 +63,8 @@ bool dense_order(const Tensor& x, Dims& order);
 Dims row_major(int ndim);
 Tensor empty_in_order(const Dims& shape, const Dims& order, DType dtype);
 
-void bind_unary(py::module_& m, const UnaryOp& op);        // name(x)
-void bind_unary_param(py::module_& m, const UnaryOp& op);  // name(x, p, q = 0)
-void bind_binary(py::module_& m, const BinaryOp& op);      // name(a, b); name_(self, b) for those that keep the dtype
+void bind_unary(Family& m, const UnaryOp& op);        // name(x)
+void bind_unary_param(Family& m, const UnaryOp& op);  // name(x, p, q = 0)
+void bind_binary(Family& m, const BinaryOp& op);      // name(a, b); name_(self, b) for those that keep the dtype
 
 }  // namespace dl

@@ -20,8 +20,9 @@ Dims position_of(int64_t element, const Dims& shape) {
 Tensor checked_indices(const Tensor& indices, int64_t n, const char* op, const char* what) {
   DL_CHECK_TYPE(indices.dtype() == DType::int64 || indices.dtype() == DType::int32, "[", op,
                 "] expected int64 or int32 indices, got ", indices.dtype(), " of shape ", indices.shape());
-  const Tensor index = cast(indices, DType::int64);
-  const int64_t* p = index.data<int64_t>();
+  const Tensor index = cast(indices, DType::int64), on_host = to_device(index, Device::cpu);
+  const DeviceScope host(Device::cpu);
+  const int64_t* p = on_host.data<int64_t>();
   for (int64_t i = 0; i < index.numel(); ++i)
     DL_CHECK_INDEX(p[i] >= 0 && p[i] < n, "[", op, "] index ", p[i], " at position ", position_of(i, index.shape()),
                    " is out of range for ", what, " ", n);
@@ -78,12 +79,12 @@ Tensor embedding_backward(const Tensor& indices, const Tensor& grad, int64_t voc
 
 DL_BIND(embedding) {
   using namespace dl;
-  m.def("embedding_forward", &embedding_forward, py::arg("indices"), py::arg("w"), "Rows of w by index.");
-  m.def("embedding_backward", &embedding_backward, py::arg("indices"), py::arg("dy"), py::arg("vocabulary"),
+  m.def(any_device, "embedding_forward", &embedding_forward, py::arg("indices"), py::arg("w"), "Rows of w by index.");
+  m.def(any_device, "embedding_backward", &embedding_backward, py::arg("indices"), py::arg("dy"), py::arg("vocabulary"),
         py::arg("padding"), py::arg("into") = py::none(),
         "Gradient of embedding for the table; added to `into` where that is given.");
   m.def(
-      "checked_classes",
+      any_device, "checked_classes",
       [](const Tensor& indices, int64_t n) { return checked_indices(indices, n, "one_hot", "num_classes"); },
       py::arg("indices"), py::arg("num_classes"), "Class indices as int64; IndexError for one out of range.");
 }

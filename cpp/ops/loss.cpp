@@ -14,8 +14,9 @@ constexpr int64_t kWork = 24;  // rough operations per logit
 Tensor checked_targets(const Tensor& target, int64_t classes, int64_t ignore_index, const std::string& op) {
   DL_CHECK_TYPE(target.dtype() == DType::int64 || target.dtype() == DType::int32, "[", op,
                 "] expected int64 or int32 class indices, got ", target.dtype(), " of shape ", target.shape());
-  const Tensor t = cast(target, DType::int64);
-  const int64_t* p = t.data<int64_t>();
+  const Tensor t = cast(target, DType::int64), on_host = to_device(t, Device::cpu);
+  const DeviceScope host(Device::cpu);
+  const int64_t* p = on_host.data<int64_t>();
   for (int64_t i = 0; i < t.numel(); ++i)
     DL_CHECK_INDEX((p[i] >= 0 && p[i] < classes) || p[i] == ignore_index, "[", op, "] target ", p[i], " at position ",
                    i, " is out of range for ", classes, " classes");
@@ -85,12 +86,12 @@ Tensor cross_entropy_backward(const Tensor& input, const Tensor& target, const s
 
 DL_BIND(loss) {
   using namespace dl;
-  m.def("checked_targets", &checked_targets, py::arg("target"), py::arg("classes"), py::arg("ignore_index"),
+  m.def(any_device, "checked_targets", &checked_targets, py::arg("target"), py::arg("classes"), py::arg("ignore_index"),
         py::arg("op"), "Class indices as int64; IndexError for one out of range.");
-  m.def("cross_entropy_forward", &cross_entropy_forward, py::arg("x"), py::arg("target"), py::arg("w"),
+  m.def(any_device, "cross_entropy_forward", &cross_entropy_forward, py::arg("x"), py::arg("target"), py::arg("w"),
         py::arg("ignore_index"), py::arg("smoothing"),
         "Per row: cross-entropy, class weight, and what the backward needs.");
-  m.def("cross_entropy_backward", &cross_entropy_backward, py::arg("x"), py::arg("target"), py::arg("w"),
+  m.def(any_device, "cross_entropy_backward", &cross_entropy_backward, py::arg("x"), py::arg("target"), py::arg("w"),
         py::arg("statistics"), py::arg("dloss"), py::arg("ignore_index"), py::arg("smoothing"),
         py::arg("in_place") = false, "Gradient of the rows' cross-entropy for the logits.");
 }

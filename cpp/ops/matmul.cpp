@@ -176,7 +176,7 @@ std::pair<Tensor, Tensor> linear(const Tensor& x, const Tensor& w, const std::op
   const Tensor y = Tensor::empty(row_shape, x.dtype());
   Extras extras;
   extras.activation = act;
-  extras.constant_b = true;
+  extras.constant_b = x.device() == Device::cpu;  // a device's kernel reads weights as they lie
   if (b) extras.bias = cast(*b, sum_dtype(x.dtype()));
   if (keep_pre) extras.pre = Tensor::empty(row_shape, x.dtype());
   run(rows, w.transpose(0, 1), y, extras);
@@ -197,12 +197,12 @@ DL_BIND(matmul) {
       },
       py::arg("w"), py::arg("keep"),
       "Whether kernels keep a copy of these weights in the order that they read them; see nn.utils.prepack.");
-  m.def("matmul", &dl::matmul, py::arg("a"), py::arg("b"),
+  m.def(any_device, "matmul", &dl::matmul, py::arg("a"), py::arg("b"),
         "Matrix product with NumPy's rules for one and many dimensions.");
   m.def("matmul_into", &dl::matmul_into, py::arg("a"), py::arg("b"), py::arg("c"), py::arg("accumulate"),
         "Writes the product of two matrices into a third, or adds it there.");
   m.def(
-      "linear",
+      any_device, "linear",
       [](const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const std::string& activation,
          bool keep_pre) -> py::object {
         const auto [y, pre] = linear(x, w, b, activation, keep_pre);

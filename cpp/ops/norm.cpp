@@ -96,11 +96,11 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor& input, cons
 
 DL_BIND(norm) {
   using namespace dl;
-  m.def("layer_norm_forward", &layer_norm_forward, py::arg("x"), py::arg("residual"), py::arg("shape"), py::arg("w"),
-        py::arg("b"), py::arg("eps"),
+  m.def(any_device, "layer_norm_forward", &layer_norm_forward, py::arg("x"), py::arg("residual"), py::arg("shape"),
+        py::arg("w"), py::arg("b"), py::arg("eps"),
         "Layer norm of x + residual over the last dimensions: the result, the mean and 1 / deviation of each row, and "
         "the sum, or None without a residual.");
-  m.def("layer_norm_backward", &layer_norm_backward, py::arg("x"), py::arg("w"), py::arg("mean"), py::arg("rstd"),
-        py::arg("dy"), py::arg("dsum"), py::arg("shape"), py::arg("need_dw"), py::arg("need_db"),
+  m.def(any_device, "layer_norm_backward", &layer_norm_backward, py::arg("x"), py::arg("w"), py::arg("mean"),
+        py::arg("rstd"), py::arg("dy"), py::arg("dsum"), py::arg("shape"), py::arg("need_dw"), py::arg("need_db"),
         "Gradients of layer norm for x, with dsum on top, w and b; None for one not asked for.");
 }

@@ -198,8 +198,11 @@ double global_norm(const Tensors& x, double p) {
     double* sums = partial.data<double>();
     static const Kernel<norm_partials_fn<T>> kernel{kernel_name<T>("norm_partials").c_str()};
     l.run([&] { kernel(l.entries.data(), static_cast<int64_t>(l.entries.size()), p, sums); });
+    const Tensor on_host = to_device(partial, Device::cpu);
+    const DeviceScope host(Device::cpu);
+    const double* done = on_host.data<double>();
     for (int64_t b = 0; b < l.blocks; ++b)
-      total = !is_max ? total + sums[b] : sums[b] > total || std::isnan(sums[b]) ? sums[b] : total;
+      total = !is_max ? total + done[b] : done[b] > total || std::isnan(done[b]) ? done[b] : total;
   });
   return is_max ? total : p == 2 ? std::sqrt(total) : std::pow(total, 1 / p);
 }
@@ -220,20 +223,22 @@ void scale_tensors(const Tensors& x, double factor) {
 
 DL_BIND(optim) {
   using namespace dl;
-  m.def("adam_step", &adam_step, py::arg("op"), py::arg("params"), py::arg("grads"), py::arg("exp_avgs"),
+  m.def(any_device, "adam_step", &adam_step, py::arg("op"), py::arg("params"), py::arg("grads"), py::arg("exp_avgs"),
         py::arg("exp_avg_sqs"), py::arg("max_exp_avg_sqs"), py::arg("steps"), py::arg("lr"), py::arg("beta1"),
         py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("scale"),
         "One step of Adam or AdamW over many parameters, in place, with the gradients times `scale`.");
-  m.def("sgd_step", &sgd_step, py::arg("params"), py::arg("grads"), py::arg("buffers"), py::arg("first"), py::arg("lr"),
-        py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("scale"),
-        "One step of SGD over many parameters, in place, with the gradients times `scale`.");
-  m.def("rmsprop_step", &rmsprop_step, py::arg("params"), py::arg("grads"), py::arg("square_avgs"),
+  m.def(any_device, "sgd_step", &sgd_step, py::arg("params"), py::arg("grads"), py::arg("buffers"), py::arg("first"),
+        py::arg("lr"), py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"),
+        py::arg("scale"), "One step of SGD over many parameters, in place, with the gradients times `scale`.");
+  m.def(any_device, "rmsprop_step", &rmsprop_step, py::arg("params"), py::arg("grads"), py::arg("square_avgs"),
         py::arg("grad_avgs"), py::arg("buffers"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
         py::arg("weight_decay"), py::arg("momentum"), py::arg("scale"),
         "One step of RMSprop over many parameters, in place, with the gradients times `scale`.");
-  m.def("adagrad_step", &adagrad_step, py::arg("params"), py::arg("grads"), py::arg("sums"), py::arg("rates"),
-        py::arg("eps"), py::arg("weight_decay"), py::arg("scale"),
+  m.def(any_device, "adagrad_step", &adagrad_step, py::arg("params"), py::arg("grads"), py::arg("sums"),
+        py::arg("rates"), py::arg("eps"), py::arg("weight_decay"), py::arg("scale"),
         "One step of Adagrad over many parameters, in place, with the gradients times `scale`.");
-  m.def("global_norm", &global_norm, py::arg("tensors"), py::arg("p"), "The p-norm of all elements of all tensors.");
-  m.def("scale_tensors", &scale_tensors, py::arg("tensors"), py::arg("factor"), "Multiplies every tensor in place.");
+  m.def(any_device, "global_norm", &global_norm, py::arg("tensors"), py::arg("p"),
+        "The p-norm of all elements of all tensors.");
+  m.def(any_device, "scale_tensors", &scale_tensors, py::arg("tensors"), py::arg("factor"),
+        "Multiplies every tensor in place.");
 }

@@ -66,7 +66,8 @@ void random_normal(const Tensor& y, double mean, double std, uint64_t seed, uint
   });
 }
 
-Tensor random_integers(const Dims& shape, int64_t low, int64_t high, uint64_t seed, uint64_t stream) {
+Tensor random_integers(const Dims& shape, int64_t low, int64_t high, uint64_t seed, uint64_t stream, Device device) {
+  const DeviceScope scope(device);
   DL_CHECK(low < high, "[randint] expected low < high, got low=", low, " and high=", high);
   const Tensor y = Tensor::empty(shape, DType::int64);
   static const Kernel<random_integers_fn> kernel{"random_integers"};
@@ -86,8 +87,10 @@ Tensor random_permutation(int64_t n, uint64_t seed, uint64_t stream) {
 template <class T> double widen(T v) { return v; }
 double widen(bfloat16 v) { return to_float(v); }
 
-template <class T> void check_probabilities(const T* p, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
+template <class T> void check_probabilities(const Tensor& on_host) {
+  const DeviceScope host(Device::cpu);
+  const T* p = on_host.data<T>();
+  for (int64_t i = 0; i < on_host.numel(); ++i) {
     const double v = widen(p[i]);
     DL_CHECK(v >= 0 && v <= 1, "[bernoulli] expected probabilities in [0, 1], got ", v, " at flat index ", i);
   }
@@ -100,8 +103,9 @@ Tensor random_bernoulli(const Tensor& p, uint64_t seed, uint64_t stream) {
   with_float(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     static const Kernel<random_bernoulli_fn<T>> kernel{cat("random_bernoulli/", name(dtype_of<T>())).c_str()};
+    const Tensor on_host = to_device(x, Device::cpu);
     launch(x.numel() * 4, [&] {
-      check_probabilities(x.data<T>(), x.numel());
+      check_probabilities<T>(on_host);
       kernel(x.data<T>(), y.data<T>(), x.numel(), seed, stream);
     });
   });
@@ -177,19 +181,19 @@ Tensor random_bits(int64_t n, uint64_t seed, uint64_t stream) {
 
 DL_BIND(random) {
   using namespace dl;
-  m.def("random_uniform", &random_uniform, py::arg("y"), py::arg("low"), py::arg("high"), py::arg("seed"),
+  m.def(any_device, "random_uniform", &random_uniform, py::arg("y"), py::arg("low"), py::arg("high"), py::arg("seed"),
         py::arg("stream"), "Fills y with uniform numbers in [low, high).");
-  m.def("random_normal", &random_normal, py::arg("y"), py::arg("mean"), py::arg("std"), py::arg("seed"),
+  m.def(any_device, "random_normal", &random_normal, py::arg("y"), py::arg("mean"), py::arg("std"), py::arg("seed"),
         py::arg("stream"), "Fills y with normal numbers.");
   m.def("random_integers", &random_integers, py::arg("shape"), py::arg("low"), py::arg("high"), py::arg("seed"),
-        py::arg("stream"), "int64 numbers in [low, high).");
+        py::arg("stream"), py::arg("device") = Device::cpu, "int64 numbers in [low, high).");
   m.def("random_permutation", &random_permutation, py::arg("n"), py::arg("seed"), py::arg("stream"),
         "0 … n-1 in random order.");
-  m.def("random_bernoulli", &random_bernoulli, py::arg("p"), py::arg("seed"), py::arg("stream"),
+  m.def(any_device, "random_bernoulli", &random_bernoulli, py::arg("p"), py::arg("seed"), py::arg("stream"),
         "1 with probability p, else 0.");
   m.def("random_multinomial", &random_multinomial, py::arg("p"), py::arg("samples"), py::arg("replacement"),
         py::arg("seed"), py::arg("stream"), "Column indices drawn by the weights of each row.");
-  m.def("dropout", &dl::dropout, py::arg("x"), py::arg("p"), py::arg("seed"), py::arg("stream"),
+  m.def(any_device, "dropout", &dl::dropout, py::arg("x"), py::arg("p"), py::arg("seed"), py::arg("stream"),
         "x with elements set to zero with probability p, the rest scaled by 1 / (1 - p).");
   m.def("random_bits", &random_bits, py::arg("n"), py::arg("seed"), py::arg("stream"), "The stream's words, as int32.");
 }

@@ -136,9 +136,14 @@ struct All : Any {
 };
 
 Tensor filled(const Dims& shape, DType dtype, double value) {
-  const Tensor scalar = Tensor::empty({}, DType::float64);
-  *scalar.data<double>() = value;
-  return full(cast(scalar, dtype), shape);
+  Tensor number;
+  {
+    const DeviceScope host(Device::cpu);
+    const Tensor scalar = Tensor::empty({}, DType::float64);
+    *scalar.data<double>() = value;
+    number = cast(scalar, dtype);
+  }
+  return full(to_device(number, running_on), shape);
 }
 
 template <class Op, class T, class Y> Tensor step(const Tensor& x, int64_t outer, int64_t n, int64_t inner) {
@@ -227,7 +232,7 @@ Tensor logsumexp(const Tensor& x, const std::optional<Dims>& dims, bool keepdim)
 
 // Of all elements, what the first few decide is not read to the end.
 template <class Op, bool kDecisive> Tensor truth(const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
-  if (!dim && x.is_contiguous()) {
+  if (!dim && x.is_contiguous() && running_on == Device::cpu) {  // to look from the CPU takes longer than to reduce
     const Tensor flat = x.view_as_shape({x.numel()});
     for (int64_t look = 4096; look <= 1 << 18 && 4 * look < x.numel(); look *= 64) {
       const Tensor found = reduce<Op>(cast(flat.slice(0, 0, look, 1), DType::boolean), std::nullopt, false);
@@ -302,7 +307,7 @@ Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
 DL_BIND(reduce) {
   using namespace dl;
   auto bind = [&](const char* name, Tensor (*f)(const Tensor&, const std::optional<Dims>&, bool), const char* doc) {
-    m.def(name, f, py::arg("x"), py::arg("dim") = py::none(), py::arg("keepdim") = false, doc);
+    m.def(any_device, name, f, py::arg("x"), py::arg("dim") = py::none(), py::arg("keepdim") = false, doc);
   };
   bind("sum", &reduce<Sum>, "Sum over axes (None: all); integers and bool add up in int64.");
   bind("prod", &reduce<Prod>, "Product over axes; integers and bool multiply in int64.");
@@ -314,19 +319,20 @@ DL_BIND(reduce) {
   bind("logsumexp", &logsumexp, "Logarithm of the sum of exponentials over axes.");
   bind("any", &truth<Any, true>, "Whether any element over axes is not zero.");
   bind("all", &truth<All, false>, "Whether all elements over axes are not zero.");
-  m.def("var", &var, py::arg("x"), py::arg("dim"), py::arg("correction"), py::arg("keepdim"), "Variance over axes.");
+  m.def(any_device, "var", &var, py::arg("x"), py::arg("dim"), py::arg("correction"), py::arg("keepdim"),
+        "Variance over axes.");
   m.def(
-      "max_along",
+      any_device, "max_along",
       [](const Tensor& x, int64_t dim, bool keepdim) { return extreme_along<true>(x, dim, keepdim, "max"); },
       py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Largest elements along an axis and their indices.");
   m.def(
-      "min_along",
+      any_device, "min_along",
       [](const Tensor& x, int64_t dim, bool keepdim) { return extreme_along<false>(x, dim, keepdim, "min"); },
       py::arg("x"), py::arg("dim"), py::arg("keepdim"), "Smallest elements along an axis and their indices.");
-  m.def("argmax", &arg_extreme<true>, py::arg("x"), py::arg("dim"), py::arg("keepdim"),
+  m.def(any_device, "argmax", &arg_extreme<true>, py::arg("x"), py::arg("dim"), py::arg("keepdim"),
         "Index of the largest element; None: in the flattened tensor.");
-  m.def("argmin", &arg_extreme<false>, py::arg("x"), py::arg("dim"), py::arg("keepdim"),
+  m.def(any_device, "argmin", &arg_extreme<false>, py::arg("x"), py::arg("dim"), py::arg("keepdim"),
         "Index of the smallest element; None: in the flattened tensor.");
-  m.def("cumsum", &cumsum, py::arg("x"), py::arg("dim"), py::arg("reverse"),
+  m.def(any_device, "cumsum", &cumsum, py::arg("x"), py::arg("dim"), py::arg("reverse"),
         "Running sums along an axis, from its end in reverse; integers and bool add up in int64.");
 }

@@ -49,34 +49,34 @@ Tensor as_strided(const Tensor& x, const Dims& shape, const Dims& strides, int64
 DL_BIND(shape) {
   using namespace dl;
   m.def(
-      "alias", [](const Tensor& x) { return x; }, py::arg("x"),
+      any_device, "alias", [](const Tensor& x) { return x; }, py::arg("x"),
       "Another tensor object over the same memory, without history.");
-  m.def("reshape", &reshape, py::arg("x"), py::arg("shape"),
+  m.def(any_device, "reshape", &reshape, py::arg("x"), py::arg("shape"),
         "The same elements in another shape; a copy only where no view can show it.");
-  m.def("view", &view, py::arg("x"), py::arg("shape"), "The same memory in another shape.");
+  m.def(any_device, "view", &view, py::arg("x"), py::arg("shape"), "The same memory in another shape.");
   m.def(
-      "permute", [](const Tensor& x, const Dims& axes) { return x.permute(axes); }, py::arg("x"), py::arg("axes"),
-      "Axes reordered; a view.");
+      any_device, "permute", [](const Tensor& x, const Dims& axes) { return x.permute(axes); }, py::arg("x"),
+      py::arg("axes"), "Axes reordered; a view.");
   m.def(
-      "transpose", [](const Tensor& x, int64_t a, int64_t b) { return x.transpose(a, b); }, py::arg("x"), py::arg("a"),
-      py::arg("b"), "Two axes swapped; a view.");
+      any_device, "transpose", [](const Tensor& x, int64_t a, int64_t b) { return x.transpose(a, b); }, py::arg("x"),
+      py::arg("a"), py::arg("b"), "Two axes swapped; a view.");
   m.def(
-      "expand", [](const Tensor& x, const Dims& shape) { return x.expand(shape); }, py::arg("x"), py::arg("shape"),
-      "Dimensions of size one repeated by a stride of zero; a view.");
-  m.def("slice", &slice, py::arg("x"), py::arg("axis"), py::arg("start"), py::arg("stop"), py::arg("step"),
+      any_device, "expand", [](const Tensor& x, const Dims& shape) { return x.expand(shape); }, py::arg("x"),
+      py::arg("shape"), "Dimensions of size one repeated by a stride of zero; a view.");
+  m.def(any_device, "slice", &slice, py::arg("x"), py::arg("axis"), py::arg("start"), py::arg("stop"), py::arg("step"),
         "A range along one axis; a view.");
   m.def(
-      "select", [](const Tensor& x, int64_t axis, int64_t index) { return x.select(axis, index); }, py::arg("x"),
-      py::arg("axis"), py::arg("index"), "One index along an axis, which goes away; a view.");
+      any_device, "select", [](const Tensor& x, int64_t axis, int64_t index) { return x.select(axis, index); },
+      py::arg("x"), py::arg("axis"), py::arg("index"), "One index along an axis, which goes away; a view.");
   m.def(
-      "squeeze", [](const Tensor& x, int64_t axis) { return x.squeeze(axis); }, py::arg("x"), py::arg("axis"),
-      "An axis of size one removed; a view.");
+      any_device, "squeeze", [](const Tensor& x, int64_t axis) { return x.squeeze(axis); }, py::arg("x"),
+      py::arg("axis"), "An axis of size one removed; a view.");
   m.def(
-      "unsqueeze", [](const Tensor& x, int64_t axis) { return x.unsqueeze(axis); }, py::arg("x"), py::arg("axis"),
-      "An axis of size one added; a view.");
-  m.def("as_strided", &as_strided, py::arg("x"), py::arg("shape"), py::arg("strides"), py::arg("offset"),
+      any_device, "unsqueeze", [](const Tensor& x, int64_t axis) { return x.unsqueeze(axis); }, py::arg("x"),
+      py::arg("axis"), "An axis of size one added; a view.");
+  m.def(any_device, "as_strided", &as_strided, py::arg("x"), py::arg("shape"), py::arg("strides"), py::arg("offset"),
         "Any view of the memory that x lies in; the offset counts elements from x's first one.");
   m.def(
-      "broadcast_shapes", [](const Dims& a, const Dims& b) { return broadcast_shapes(a, b, "broadcast"); },
+      any_device, "broadcast_shapes", [](const Dims& a, const Dims& b) { return broadcast_shapes(a, b, "broadcast"); },
       py::arg("a"), py::arg("b"), "The shape that two shapes broadcast to.");
 }

@@ -57,10 +57,12 @@ template <bool kLog> Tensor backward(const Tensor& saved, const Tensor& grad, in
 
 DL_BIND(softmax) {
   using namespace dl;
-  m.def("softmax_forward", &forward<false>, py::arg("x"), py::arg("dim"), "exp(x) / sum(exp(x)) along an axis.");
-  m.def("softmax_backward", &backward<false>, py::arg("y"), py::arg("dy"), py::arg("dim"),
+  m.def(any_device, "softmax_forward", &forward<false>, py::arg("x"), py::arg("dim"),
+        "exp(x) / sum(exp(x)) along an axis.");
+  m.def(any_device, "softmax_backward", &backward<false>, py::arg("y"), py::arg("dy"), py::arg("dim"),
         "Gradient of softmax from its result.");
-  m.def("log_softmax_forward", &forward<true>, py::arg("x"), py::arg("dim"), "x - log(sum(exp(x))) along an axis.");
-  m.def("log_softmax_backward", &backward<true>, py::arg("y"), py::arg("dy"), py::arg("dim"),
+  m.def(any_device, "log_softmax_forward", &forward<true>, py::arg("x"), py::arg("dim"),
+        "x - log(sum(exp(x))) along an axis.");
+  m.def(any_device, "log_softmax_backward", &backward<true>, py::arg("y"), py::arg("dy"), py::arg("dim"),
         "Gradient of log_softmax from its result.");
 }

@@ -75,17 +75,17 @@ Tensor unary_param(const UnaryOp& op, py::handle object, double p, double q) {
 
 }  // namespace
 
-void bind_unary(py::module_& m, const UnaryOp& op) {
+void bind_unary(Family& m, const UnaryOp& op) {
   const auto call = [](const void* state, PyObject* const* args) {
     return wrap(unary(*static_cast<const UnaryOp*>(state), args[0]));
   };
   def_direct(m, op.name, "x: object", call, &op);
 }
 
-void bind_unary_param(py::module_& m, const UnaryOp& op) {
+void bind_unary_param(Family& m, const UnaryOp& op) {
   m.def(
-      op.name, [&op](py::handle x, double p, double q) { return unary_param(op, x, p, q); }, py::arg("x"), py::arg("p"),
-      py::arg("q") = 0.0);
+      any_device, op.name, [&op](py::handle x, double p, double q) { return unary_param(op, x, p, q); }, py::arg("x"),
+      py::arg("p"), py::arg("q") = 0.0);
 }
 
 namespace {

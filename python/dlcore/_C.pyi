@@ -44,7 +44,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """Where the data lies: 'cpu'."""
+        """Where the data lies: 'cpu' or 'cuda'."""
 
     @property
     def itemsize(self) -> int:
@@ -282,6 +282,15 @@ def cross_entropy_forward(x: Tensor, target: Tensor, w: Tensor | None, ignore_in
 def cumsum(x: Tensor, dim: int, reverse: bool) -> _Tensor:
     """Running sums along an axis, from its end in reverse; integers and bool add up in int64."""
 
+def device_count(device: str) -> int:
+    """How many devices of a kind there are."""
+
+def device_description(device: str) -> str:
+    """The device's name and memory."""
+
+def device_memory_stats(device: str) -> dict[str, int]:
+    """Figures of the device's allocator, in bytes and counts."""
+
 def diagonal(x: Tensor, offset: int, dim1: int, dim2: int) -> _Tensor:
     """A diagonal of the last dimension of the result; a view."""
 
@@ -300,11 +309,14 @@ def embedding_backward(indices: Tensor, dy: Tensor, vocabulary: int, padding: in
 def embedding_forward(indices: Tensor, w: Tensor) -> _Tensor:
     """Rows of w by index."""
 
-def empty(shape: int | Sequence[int], dtype: Any) -> _Tensor:
+def empty(shape: int | Sequence[int], dtype: Any, device: str = 'cpu') -> _Tensor:
     """A new tensor with unset elements."""
 
 def empty_cache() -> None:
     """Gives free blocks back to the system."""
+
+def empty_device_cache(device: str) -> None:
+    """Gives free memory back to the system."""
 
 def end_plan() -> None:
     """Ends this thread's dry run."""
@@ -538,7 +550,7 @@ def random_bernoulli(p: Tensor, seed: int, stream: int) -> _Tensor:
 def random_bits(n: int, seed: int, stream: int) -> _Tensor:
     """The stream's words, as int32."""
 
-def random_integers(shape: int | Sequence[int], low: int, high: int, seed: int, stream: int) -> _Tensor:
+def random_integers(shape: int | Sequence[int], low: int, high: int, seed: int, stream: int, device: str = 'cpu') -> _Tensor:
     """int64 numbers in [low, high)."""
 
 def random_multinomial(p: Tensor, samples: int, replacement: bool, seed: int, stream: int) -> _Tensor:
@@ -568,6 +580,9 @@ def relu_backward(a: Any, b: Any, /) -> _Tensor: ...
 def remainder(a: Any, b: Any, /) -> _Tensor: ...
 
 def remainder_(self: Any, b: Any) -> Any: ...
+
+def reset_device_peak(device: str) -> None:
+    """Sets the peak to what is live now."""
 
 def reset_peak_memory() -> None:
     """Sets the peak to what is live now."""
@@ -614,6 +629,9 @@ def select(x: Tensor, axis: int, index: int) -> _Tensor:
 
 def set_autocast_dtype(dtype: Any | None) -> dtype | None:
     """Lets this thread's products be computed in a dtype, or (None) in that of their arguments; returns what it was."""
+
+def set_device_limit(device: str, bytes: int) -> None:
+    """Limits the device's allocator; 0 lifts the limit."""
 
 def set_grad_enabled(mode: bool) -> bool:
     """Switches recording on or off for this thread; returns what it was."""
@@ -692,12 +710,18 @@ def sum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False
 def supported_targets() -> list[str]:
     """The targets that this CPU runs."""
 
+def synchronize(device: str) -> None:
+    """Waits for all that was launched; raises what went wrong."""
+
 def tanh(x: Any, /) -> _Tensor: ...
 
 def tanh_backward(a: Any, b: Any, /) -> _Tensor: ...
 
 def target() -> str:
     """The instruction set in use."""
+
+def to_device(x: Tensor, device: str) -> _Tensor:
+    """x on a device: x itself where it lies there, else a contiguous copy."""
 
 def to_dlpack(x: Tensor, versioned: bool) -> Any:
     """A DLPack capsule that shares the tensor's memory."""
@@ -725,5 +749,8 @@ def view(x: Tensor, shape: int | Sequence[int]) -> _Tensor:
 def where(condition: Tensor, a: Any, b: Any) -> _Tensor:
     """a where the condition holds, else b."""
 
-def zeros(shape: int | Sequence[int], dtype: Any) -> _Tensor:
+def why_no_device(device: str) -> str:
+    """Why a device cannot be used; empty where it can."""
+
+def zeros(shape: int | Sequence[int], dtype: Any, device: str = 'cpu') -> _Tensor:
     """A new tensor of zeros."""

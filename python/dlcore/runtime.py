@@ -57,7 +57,7 @@ def show_config() -> str:
         f"instruction set: {_C.target()} (this CPU runs {', '.join(_C.supported_targets())})",
         f"threads: {_C.num_threads()} of {_C.available_cores()} available cores",
         f"compiler: {_C.compiler}",
-        "CUDA: not built",
+        f"CUDA: {_C.why_no_device('cuda') or _C.device_description('cuda')}",
     ]
     text = "\n".join(lines)
     print(text)

@@ -12,8 +12,8 @@ from dlcore.autograd import HookHandle
 from dlcore.ops.activation import ActivationMethods
 from dlcore.ops.attention import AttentionMethods
 from dlcore.ops.conv import ConvMethods
-from dlcore.ops.copy import CopyMethods, cast
-from dlcore.ops.creation import check_device
+from dlcore.ops.copy import CopyMethods, cast, to_device
+from dlcore.ops.creation import check_device, named_device
 from dlcore.ops.elementwise import ElementwiseMethods
 from dlcore.ops.embedding import EmbeddingMethods
 from dlcore.ops.gather import GatherMethods
@@ -139,11 +139,11 @@ class Tensor(
         """The value of a tensor with one element, as a Python number."""
         if self.numel() != 1:
             raise ValueError(f"[item] expected a tensor with one element, got shape {self.shape}")
-        return self.numpy().reshape(()).item()
+        return self.detach().cpu().numpy().reshape(()).item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self.numpy().tolist()
+        return self.detach().cpu().numpy().tolist()
 
     def numpy(self) -> np.ndarray:
         """An array over the same memory; a converted copy for bfloat16, which NumPy lacks."""
@@ -176,22 +176,33 @@ class Tensor(
         return (1, 0)
 
     def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        """Converted to a dtype (`x.to(dlcore.float64)`); the only device is "cpu"."""
-        for target in targets:
-            if isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda"):
-                device = target
-            else:
-                dtype = target
-        check_device(device, "to")
-        return self if dtype is None else cast(self, dtype)
+        """Converted to a dtype and moved to a device: ``x.to(dlcore.float64)``, ``x.to("cuda", dlcore.bfloat16)``.
+
+        Gradients take the way back.
+
+        Raises:
+            ValueError: the device is not available; the message says why.
+        """
+        dtype, device = named_device(targets, dtype, device)
+        there = self if device is None else to_device(self, check_device(device, "to"))
+        return there if dtype is None else cast(there, dtype)
 
     def type(self, dtype: Any) -> Tensor:
         """Converted to a dtype."""
         return cast(self, dtype)
 
     def cpu(self) -> Tensor:
-        """The tensor itself: it lies on the CPU."""
-        return self
+        """On the CPU: the tensor itself where it lies there."""
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """On the GPU: the tensor itself where it lies there."""
+        return self.to("cuda")
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the tensor lies on a GPU."""
+        return self.device == "cuda"
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -226,8 +237,11 @@ class Tensor(
         return format(self.item(), spec) if spec and self.numel() == 1 else str(self)
 
     def __repr__(self) -> str:
-        body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=1000, precision=4)
-        notes = "" if self.dtype in (_C.float32, _C.int64, _C.bool_) else f", dtype={self.dtype.name}"
+        body = np.array2string(
+            self.detach().cpu().numpy(), separator=", ", prefix="tensor(", threshold=1000, precision=4
+        )
+        notes = "" if self.device == "cpu" else f", device='{self.device}'"
+        notes += "" if self.dtype in (_C.float32, _C.int64, _C.bool_) else f", dtype={self.dtype.name}"
         if self._node is not None:
             notes += f", grad_fn={self._node!r}"
         elif self.requires_grad:

@@ -31,14 +31,14 @@ SMALLEST = {"float32": 2.0**-126, "bfloat16": 2.0**-126, "float64": 2.0**-1022}
 class Call:
     """One call of a case with its floating inputs rounded to `dtype`: both sides see the very same numbers."""
 
-    def __init__(self, case: OpCase, sample: Sample, dtype: str) -> None:
-        self.case, self.sample, self.dtype = case, sample, dtype
+    def __init__(self, case: OpCase, sample: Sample, dtype: str, device: str = "cpu") -> None:
+        self.case, self.sample, self.dtype, self.device = case, sample, dtype, device
         drawn, self.grads, self.rebuild = sample.bind()
         self.floating = [a.dtype.kind == "f" for a in drawn]
         self.arrays = [exact64(as_tensor(a, dtype)) if f else a for a, f in zip(drawn, self.floating, strict=True)]
 
     def tensors(self) -> list[Any]:
-        return [as_tensor(a, self.dtype) for a in self.arrays]
+        return [as_tensor(a, self.dtype, self.device) for a in self.arrays]
 
     def run(self, tensors: Sequence[Any]) -> Any:
         if hasattr(dl, "manual_seed"):
@@ -66,15 +66,16 @@ class Call:
         return f"{self.case.name}({self.sample!r}) in {self.dtype}, seed {self.sample.seed}"
 
 
-def as_tensor(array: np.ndarray, dtype: str) -> Any:
+def as_tensor(array: np.ndarray, dtype: str, device: str = "cpu") -> Any:
     """A fresh contiguous tensor; floating arrays are converted to `dtype`."""
-    return dl.tensor(array, dtype=dtype) if array.dtype.kind == "f" else dl.tensor(array)
+    return dl.tensor(array, dtype if array.dtype.kind == "f" else None, device)
 
 
 def exact64(tensor: Any) -> np.ndarray:
     """A copy of the values: float64 for any floating dtype (which holds them exactly), as they are otherwise."""
     if not isinstance(tensor, _C.Tensor):
         return np.asarray(tensor)
+    tensor = _C.to_device(tensor, "cpu")
     if tensor.dtype.is_floating_point:
         return _C.cast(_C.clone(tensor), "float64").numpy().copy()
     return _C.clone(tensor).numpy().copy()
@@ -84,7 +85,7 @@ def bits(tensor: Any) -> bytes:
     """The elements as bytes in row-major order: equal results, signs of zero and NaN payloads included."""
     if not isinstance(tensor, _C.Tensor):
         return repr(tensor).encode()
-    return np.array(_raw(tensor), order="C").tobytes()
+    return np.array(_raw(_C.to_device(tensor, "cpu")), order="C").tobytes()
 
 
 def _raw(tensor: Any) -> np.ndarray:
@@ -160,14 +161,15 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, magnitude: Any, eps: 
 def cotangents(outputs: list[Any], dtype: str, seed: int = 1) -> list[Any]:
     """A normal random gradient for each output, representable in `dtype` and so the same for every dtype above it."""
     rng = np.random.default_rng(seed)
-    return [as_tensor(exact64(as_tensor(rng.standard_normal(y.shape), dtype)), y.dtype.name) for y in outputs]
+    drawn = [exact64(as_tensor(rng.standard_normal(y.shape), dtype)) for y in outputs]
+    return [as_tensor(v, y.dtype.name, y.device) for v, y in zip(drawn, outputs, strict=True)]
 
 
 def gradients(
     call: Call, dtype: str, seeds_dtype: str | None = None, seed_layout: Any = lambda seed: seed
 ) -> list[np.ndarray | None]:
     """The gradients of every differentiable input, for the same numbers and cotangents in whichever dtype."""
-    tensors = [as_tensor(a, dtype) for a in call.arrays]
+    tensors = [as_tensor(a, dtype, call.device) for a in call.arrays]
     leaves = [t.requires_grad_() for t, g in zip(tensors, call.grads, strict=True) if g]
     outputs = differentiable_outputs(call.run(tensors))
     if not outputs:

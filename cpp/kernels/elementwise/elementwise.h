@@ -18,6 +18,7 @@ struct ElementwiseShape {
   int ndim;  // 1 ... kElementwiseDims
   int64_t sizes[kElementwiseDims];
   int64_t strides[kElementwiseInputs][kElementwiseDims];
+  unsigned numbers;  // bit k: input k is one number, in the host's memory on any device
 };
 
 // y = f(a, b), broadcasting.

@@ -10,8 +10,7 @@ from dlcore.autograd import HookHandle
 from dlcore.nn.parameter import Parameter
 from dlcore.nn.plan import MemoryPlan, plan_memory
 from dlcore.nn.summary import Summary, summarize
-from dlcore.ops.copy import cast
-from dlcore.ops.creation import check_device
+from dlcore.ops.creation import check_device, named_device
 from dlcore.tensor import Tensor
 
 __all__ = ["Module"]
@@ -186,38 +185,46 @@ class Module:
             if set_to_none or p.grad is None:
                 p.grad = None
             else:
-                p.grad = _C.zeros(p.shape, p.dtype)
+                p.grad = _C.zeros(p.shape, p.dtype, p.device)
 
     def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Any:
-        """Converts floating parameters and buffers to a dtype, in place. Returns the module.
+        """Moves parameters and buffers to a device and converts floating ones to a dtype, in place. Returns the module.
 
-        Parameters stay the same objects: optimisers and tied layers go on seeing them.
+        Parameters stay the same objects: optimisers and tied layers go on seeing them. An optimiser's state stays
+        where it is: move the model first.
 
         Raises:
             TypeError: not a floating dtype.
-            ValueError: a device other than "cpu".
+            ValueError: the device is not available; the message says why.
         """
-        for target in targets:
-            if isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda"):
-                device = target
-            else:
-                dtype = target
-        check_device(device, "to")
-        if dtype is None:
-            return self
-        if not _C.empty((), dtype).dtype.is_floating_point:
+        dtype, device = named_device(targets, dtype, device)
+        place = None if device is None else check_device(device, "to")
+        if dtype is not None and not _C.empty((), dtype).dtype.is_floating_point:
             raise TypeError(f"[to] a module is converted to a floating dtype, got {dtype}")
+        if place is None and dtype is None:
+            return self
+
+        def moved(x: Any) -> Any:
+            there = x if place is None else _C.to_device(x, place)
+            return _C.cast(there, dtype) if dtype is not None and x.dtype.is_floating_point else there
+
         for p in self.parameters():
-            if not p.dtype.is_floating_point:
-                continue
             grad = p.grad
-            _C.rebind(p, _C.cast(p, dtype))
-            p.grad = None if grad is None else _C.cast(grad, dtype)
+            _C.rebind(p, moved(p))
+            p.grad = None if grad is None else moved(grad)
         for module in self.modules():
             for name, buffer in list(module.named_buffers(recurse=False)):
-                if buffer.dtype.is_floating_point:
-                    setattr(module, name, cast(buffer.detach(), dtype))
+                if place is not None or buffer.dtype.is_floating_point:
+                    setattr(module, name, moved(buffer.detach()))
         return self
+
+    def cuda(self) -> Any:
+        """Moves parameters and buffers to the GPU."""
+        return self.to("cuda")
+
+    def cpu(self) -> Any:
+        """Moves parameters and buffers to the CPU."""
+        return self.to("cpu")
 
     def float(self) -> Any:
         """Converts to float32."""

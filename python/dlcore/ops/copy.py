@@ -38,6 +38,24 @@ class _Clone(Function):
         return dy
 
 
+class _ToDevice(Function):
+    twice_differentiable = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, device: str) -> Tensor:
+        ctx.device = x.device
+        return _C.to_device(x, device)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return to_device(dy, ctx.device), None
+
+
+def to_device(x: Tensor, device: str) -> Tensor:
+    """`x` on "cpu" or "cuda"; `x` itself where it lies there. Gradients go back to where `x` is."""
+    return x if x.device == device else _ToDevice.apply(x, device)
+
+
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """`x` with another dtype; `x` itself where nothing changes.
 

@@ -37,10 +37,25 @@ def is_tensor(x: Any) -> TypeGuard[Tensor]:
     return isinstance(x, _C.Tensor)
 
 
-def check_device(device: Any, op: str) -> None:
-    """Raises ValueError unless `device` names the CPU."""
-    if device is not None and str(device) != "cpu":
-        raise ValueError(f"[{op}] device {str(device)!r} is not available: this build runs on 'cpu'")
+def check_device(device: Any, op: str) -> str:
+    """ "cpu" or "cuda", the CPU for None; "cuda:0" is the only index. ValueError says why a device is not available."""
+    if device is None or device == "cpu":
+        return "cpu"
+    name = "cuda" if str(device) == "cuda:0" else str(device)
+    why_not = _C.why_no_device("cuda") if name == "cuda" else "expected 'cpu', 'cuda' or 'cuda:0'"
+    if why_not:
+        raise ValueError(f"[{op}] device {str(device)!r} is not available: {why_not}")
+    return name
+
+
+def named_device(targets: tuple[Any, ...], dtype: Any, device: Any) -> tuple[Any, Any]:
+    """(dtype, device) of a call like ``to("cuda", dlcore.bfloat16)``, where each may come by position or by name."""
+    for target in targets:
+        if isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda"):
+            device = target
+        else:
+            dtype = target
+    return dtype, device
 
 
 def _leaf(t: Tensor, requires_grad: bool, op: str) -> Tensor:
@@ -76,9 +91,10 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         TypeError: the data are not numbers, or an integer tensor is asked to require a gradient.
         ValueError: a ragged nested sequence, or a device that does not exist.
     """
-    check_device(device, "tensor")
+    place = check_device(device, "tensor")
     if isinstance(data, _C.Tensor):
         copy = _C.clone(data)
+        copy = copy if device is None else _C.to_device(copy, place)
         return _leaf(copy if dtype is None else _C.cast(copy, dtype), requires_grad, "tensor")
     array = _to_numpy(data, "tensor")
     if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
@@ -87,7 +103,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     ours = theirs if dtype is None else _C.cast(theirs, dtype)
     if ours._storage_ptr() == theirs._storage_ptr():
         ours = _C.clone(theirs)
-    return _leaf(ours, requires_grad, "tensor")
+    return _leaf(_C.to_device(ours, place), requires_grad, "tensor")
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -131,49 +147,46 @@ def asarray(data: Any, dtype: Any = None) -> Tensor:
 
 def full(shape: Any, fill_value: float, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one value; the dtype is float32 for floats, int64 for integers, bool for booleans unless given."""
-    check_device(device, "full")
-    return _leaf(_C.full(tensor(fill_value, dtype), shape), requires_grad, "full")
+    place = check_device(device, "full")
+    return _leaf(_C.full(tensor(fill_value, dtype, place), shape), requires_grad, "full")
 
 
 def zeros(shape: Any, dtype: Any = _C.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    check_device(device, "zeros")
-    return _leaf(_C.zeros(shape, dtype), requires_grad, "zeros")
+    return _leaf(_C.zeros(shape, dtype, check_device(device, "zeros")), requires_grad, "zeros")
 
 
 def ones(shape: Any, dtype: Any = _C.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    check_device(device, "ones")
-    return _leaf(_C.full(tensor(1, dtype), shape), requires_grad, "ones")
+    return _leaf(_C.full(tensor(1, dtype, check_device(device, "ones")), shape), requires_grad, "ones")
 
 
 def empty(shape: Any, dtype: Any = _C.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor whose elements are not set."""
-    check_device(device, "empty")
-    return _leaf(_C.empty(shape, dtype), requires_grad, "empty")
+    return _leaf(_C.empty(shape, dtype, check_device(device, "empty")), requires_grad, "empty")
 
 
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
-    """Zeros in the shape and dtype of `x`."""
-    return zeros(x.shape, x.dtype if dtype is None else dtype)
+    """Zeros in the shape and dtype and on the device of `x`."""
+    return zeros(x.shape, x.dtype if dtype is None else dtype, x.device)
 
 
 def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
-    """Ones in the shape and dtype of `x`."""
-    return ones(x.shape, x.dtype if dtype is None else dtype)
+    """Ones in the shape and dtype and on the device of `x`."""
+    return ones(x.shape, x.dtype if dtype is None else dtype, x.device)
 
 
 def empty_like(x: Tensor, dtype: Any = None) -> Tensor:
-    """Unset elements in the shape and dtype of `x`."""
-    return empty(x.shape, x.dtype if dtype is None else dtype)
+    """Unset elements in the shape and dtype and on the device of `x`."""
+    return empty(x.shape, x.dtype if dtype is None else dtype, x.device)
 
 
 def full_like(x: Tensor, fill_value: float, dtype: Any = None) -> Tensor:
-    """One value in the shape and dtype of `x`."""
-    return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
+    """One value in the shape and dtype and on the device of `x`."""
+    return full(x.shape, fill_value, x.dtype if dtype is None else dtype, x.device)
 
 
-def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None, device: Any = None) -> Tensor:
     """start, start + step, … before `end`; `arange(n)` counts from 0. int64 for integers, float32 otherwise."""
     if end is None:
         start, end = 0, start
@@ -182,18 +195,18 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
     values = np.arange(start, end, step)
     if dtype is None and values.dtype.kind == "f":
         dtype = _C.float32
-    return tensor(values, dtype)
+    return tensor(values, dtype, check_device(device, "arange"))
 
 
-def linspace(start: float, end: float, steps: int, dtype: Any = _C.float32) -> Tensor:
+def linspace(start: float, end: float, steps: int, dtype: Any = _C.float32, device: Any = None) -> Tensor:
     """`steps` evenly spaced numbers from `start` to `end`, both included."""
     if steps < 0:
         raise ValueError(f"[linspace] steps must not be negative, got {steps}")
-    return tensor(np.linspace(start, end, steps), dtype)
+    return tensor(np.linspace(start, end, steps), dtype, check_device(device, "linspace"))
 
 
-def eye(n: int, m: int | None = None, dtype: Any = _C.float32) -> Tensor:
+def eye(n: int, m: int | None = None, dtype: Any = _C.float32, device: Any = None) -> Tensor:
     """The n x m matrix (m = n by default) with ones on its diagonal."""
     if n < 0 or (m is not None and m < 0):
         raise ValueError(f"[eye] sizes must not be negative, got n={n}, m={m}")
-    return tensor(np.eye(n, m), dtype)
+    return tensor(np.eye(n, m), dtype, check_device(device, "eye"))

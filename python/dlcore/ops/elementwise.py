@@ -136,7 +136,7 @@ class _Pow(_Binary):
 
         def da() -> Tensor:
             if not isinstance(b, _C.Tensor):
-                return mul(dy, mul(pow(a, b - 1), b)) if b != 0 else mul(dy, _C.zeros(a.shape, dy.dtype))
+                return mul(dy, mul(pow(a, b - 1), b)) if b != 0 else mul(dy, _C.zeros(a.shape, dy.dtype, dy.device))
             # b a^(b-1) is 0 for b = 0 even where a^(b-1) is infinite.
             return mul(dy, where(eq(b, 0), 0.0, mul(b, pow(a, where(eq(b, 0), 1.0, sub(b, 1))))))
 

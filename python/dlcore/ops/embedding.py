@@ -85,7 +85,7 @@ def one_hot(indices: Tensor, num_classes: int = -1) -> Tensor:
     elif num_classes < 1:
         raise ValueError(f"[one_hot] num_classes must be positive or -1, got {num_classes}")
     index = _C.checked_classes(indices, num_classes)
-    return ops.cast(ops.eq(ops.unsqueeze(index, -1), ops.arange(num_classes)), _C.int64)
+    return ops.cast(ops.eq(ops.unsqueeze(index, -1), ops.arange(num_classes, device=index.device)), _C.int64)
 
 
 class EmbeddingMethods:

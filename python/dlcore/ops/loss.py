@@ -68,8 +68,8 @@ def differentiable_backward(
     """Of cross_entropy for its logits, written in operations that are differentiable themselves."""
     classes = x.shape[-1]
     counted = ops.unsqueeze(ops.ne(target, ignore_index), -1)
-    chosen = ops.eq(ops.unsqueeze(target, -1), ops.arange(classes))
-    weights = ops.ones((classes,), x.dtype) if w is None else ops.cast(w, x.dtype)
+    chosen = ops.eq(ops.unsqueeze(target, -1), ops.arange(classes, device=target.device))
+    weights = ops.ones((classes,), x.dtype, x.device) if w is None else ops.cast(w, x.dtype)
     toward = ops.where(chosen, weights * (1 - smoothing), 0.0) + weights * (smoothing / classes)
     toward = ops.where(counted, toward, 0.0)
     dloss = ops.unsqueeze(dloss, -1) if dloss.ndim else dloss

@@ -194,13 +194,13 @@ def normal(
 
 
 def rand_like(x: Tensor, generator: Generator | None = None, dtype: Any = None) -> Tensor:
-    """Uniform numbers in [0, 1) in the shape and dtype of `x`."""
-    return rand(x.shape, generator=generator, dtype=x.dtype if dtype is None else dtype)
+    """Uniform numbers in [0, 1) in the shape and dtype and on the device of `x`."""
+    return rand(x.shape, generator=generator, dtype=x.dtype if dtype is None else dtype, device=x.device)
 
 
 def randn_like(x: Tensor, generator: Generator | None = None, dtype: Any = None) -> Tensor:
-    """Standard normal numbers in the shape and dtype of `x`."""
-    return randn(x.shape, generator=generator, dtype=x.dtype if dtype is None else dtype)
+    """Standard normal numbers in the shape and dtype and on the device of `x`."""
+    return randn(x.shape, generator=generator, dtype=x.dtype if dtype is None else dtype, device=x.device)
 
 
 def randint(
@@ -221,7 +221,7 @@ def randint(
     Raises:
         ValueError: low >= high, a range that the dtype does not hold, or no size.
     """
-    check_device(device, "randint")
+    place = check_device(device, "randint")
     if isinstance(high, (tuple, list)) and size is None:
         high, size = None, high
     if size is None:
@@ -232,15 +232,15 @@ def randint(
     least, most = limits.get(getattr(dtype, "name", dtype), (-(2**63), 2**63 - 1))
     if first < least or end > most:
         raise ValueError(f"[randint] {dtype} does not hold every integer in [{first}, {end})")
-    y = _C.random_integers(size, first, end, *_stream(generator, "randint"))
+    y = _C.random_integers(size, first, end, *_stream(generator, "randint"), place)
     return _C.cast(y, dtype)
 
 
 def randperm(n: int, generator: Generator | None = None, dtype: Any = _C.int64, device: Any = None) -> Tensor:
     """The integers 0 … n-1 in random order, every order as likely (Fisher and Yates)."""
-    check_device(device, "randperm")
+    place = check_device(device, "randperm")
     y = _C.random_permutation(_integer(n, "randperm", "an integer n"), *_stream(generator, "randperm"))
-    return _C.cast(y, dtype)
+    return _C.to_device(_C.cast(y, dtype), place)
 
 
 def bernoulli(p: Tensor, generator: Generator | None = None) -> Tensor:
@@ -315,9 +315,9 @@ def _stream(generator: Generator | None, op: str) -> tuple[int, int]:
 
 
 def _new(size: tuple[Any, ...], dtype: Any, device: Any, op: str) -> Tensor:
-    check_device(device, op)
+    place = check_device(device, op)
     shape = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
-    y = _C.empty(shape, dtype)
+    y = _C.empty(shape, dtype, place)
     if not y.dtype.is_floating_point:
         raise TypeError(f"[{op}] expected a floating dtype, got {y.dtype!r}")
     return y
@@ -364,7 +364,7 @@ def bernoulli_(x: Tensor, p: float = 0.5, generator: Generator | None = None) ->
     _check_in_place(x, "bernoulli_")
     if not 0 <= p <= 1:
         raise ValueError(f"[bernoulli_] expected a probability p in [0, 1], got {p}")
-    _C.copy_into(bernoulli(full(x.shape, p, _C.float64), generator), x)
+    _C.copy_into(bernoulli(full(x.shape, p, _C.float64, x.device), generator), x)
     return x
 
 

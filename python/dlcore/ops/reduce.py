@@ -134,7 +134,7 @@ def _product_of_others(x: Tensor, dim: Dim) -> Tensor:
     order = [i for i in range(x.ndim) if i not in axes] + axes
     rows = ops.reshape(ops.permute(x, order), (*[x.shape[i] for i in order[: x.ndim - len(axes)]], -1))
     n = rows.shape[-1]
-    one = ops.ones((*rows.shape[:-1], 1), x.dtype)
+    one = ops.ones((*rows.shape[:-1], 1), x.dtype, x.device)
     before = ops.cat([one, rows[..., : n - 1]], -1)
     after = ops.cat([rows[..., 1:], one], -1)
     step = 1
@@ -182,7 +182,9 @@ class _ExtremeAlong(Function):
         if not ctx.shape:
             return dvalues, None, None, None
         axis = ctx.dim % len(ctx.shape)
-        places = ops.reshape(ops.arange(ctx.shape[axis]), (-1, *[1] * (len(ctx.shape) - 1 - axis)))
+        places = ops.reshape(
+            ops.arange(ctx.shape[axis], device=dvalues.device), (-1, *[1] * (len(ctx.shape) - 1 - axis))
+        )
         kept = _kept_shape(ctx.shape, axis)
         chosen = ops.eq(ops.reshape(indices, kept), places)
         return ops.where(chosen, ops.reshape(dvalues, kept), 0.0), None, None, None

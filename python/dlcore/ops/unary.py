@@ -74,7 +74,7 @@ def differentiable(
 
         def backward(ctx: Any, dy: Tensor) -> Any:
             slope = of_input or of_output
-            return slope(ctx.saved[0], dy) if slope is not None else _C.zeros(dy.shape, dy.dtype)
+            return slope(ctx.saved[0], dy) if slope is not None else _C.zeros(dy.shape, dy.dtype, dy.device)
 
         node = type(
             f"_{kernel.__name__.title()}",

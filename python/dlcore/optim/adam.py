@@ -90,7 +90,7 @@ class Adam(Optimizer):
             s["step"] = 0
         for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if amsgrad else 2]:
             if key not in s:
-                s[key] = _C.zeros(p.shape, moment_dtype(p))
+                s[key] = _C.zeros(p.shape, moment_dtype(p), p.device)
         return s
 
 

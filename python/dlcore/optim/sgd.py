@@ -65,7 +65,8 @@ class SGD(Optimizer):
             held = [self.state[p].get("momentum_buffer") for p in params]
             first = [b is None for b in held]
             buffers = [
-                _C.zeros(p.shape, moment_dtype(p)) if b is None else b for p, b in zip(params, held, strict=True)
+                _C.zeros(p.shape, moment_dtype(p), p.device) if b is None else b
+                for p, b in zip(params, held, strict=True)
             ]
         _C.sgd_step(
             params,
