@@ -25,8 +25,9 @@ constexpr EachDevice each_device{};  // sees to its arguments' devices itself
 using Devices = unsigned;
 constexpr Devices only(Device d) { return 1u << static_cast<int>(d); }
 inline Devices devices_of(const Tensor& x) { return only(x.device()); }
+Devices devices_in(pybind11::handle sequence);  // of the tensors in a list or tuple
 inline Devices devices_of(pybind11::handle x) {
-  return is_tensor(x.ptr()) ? devices_of(reinterpret_cast<PyTensor*>(x.ptr())->tensor) : 0;
+  return is_tensor(x.ptr()) ? devices_of(reinterpret_cast<PyTensor*>(x.ptr())->tensor) : devices_in(x);
 }
 template <class T, class = std::enable_if_t<!std::is_convertible_v<const T&, pybind11::handle>>>
 constexpr Devices devices_of(const T&) {

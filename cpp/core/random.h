@@ -1,4 +1,5 @@
 // Philox 4x32-10 (Salmon et al., SC 2011): counter-based, so element i of a stream is the same on any thread or device.
+// constexpr: CUDA kernels call it too.
 #pragma once
 #include <cstdint>
 
@@ -7,7 +8,7 @@ namespace dl {
 struct Philox4 { uint32_t v[4]; };
 
 // Four words for one 128-bit counter: `index` counts blocks of four inside a call, `stream` counts calls.
-static inline Philox4 philox(uint64_t seed, uint64_t stream, uint64_t index) {
+static constexpr Philox4 philox(uint64_t seed, uint64_t stream, uint64_t index) {
   uint32_t c0 = static_cast<uint32_t>(index), c1 = static_cast<uint32_t>(index >> 32);
   uint32_t c2 = static_cast<uint32_t>(stream), c3 = static_cast<uint32_t>(stream >> 32);
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
@@ -24,10 +25,10 @@ static inline Philox4 philox(uint64_t seed, uint64_t stream, uint64_t index) {
 }
 
 // The word of element i of a call (kernels/random/random.h says why in this order), and the 64-bit draw of element i.
-static inline uint32_t random_word(uint64_t seed, uint64_t stream, int64_t i) {
+static constexpr uint32_t random_word(uint64_t seed, uint64_t stream, int64_t i) {
   return philox(seed, stream, static_cast<uint64_t>(i / 64 * 16 + i % 16)).v[i % 64 / 16];
 }
-static inline uint64_t random_pair(uint64_t seed, uint64_t stream, int64_t i) {
+static constexpr uint64_t random_pair(uint64_t seed, uint64_t stream, int64_t i) {
   const Philox4 block = philox(seed, stream, static_cast<uint64_t>(i / 32 * 16 + i % 16));
   const int64_t k = i % 32 / 16 * 2;
   return uint64_t{block.v[k]} << 32 | block.v[k + 1];

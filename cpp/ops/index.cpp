@@ -225,7 +225,7 @@ void index_add(const Tensor& x, const Dims& dims, const std::vector<Tensor>& ind
 
 DL_BIND(index) {
   using namespace dl;
-  m.def("index_view", &index_view, py::arg("x"), py::arg("key"),
+  m.def(each_device, "index_view", &index_view, py::arg("x"), py::arg("key"),
         "x[key] as a view for integers, slices, None and Ellipsis; None where the key needs a copy.");
   m.def("index_read", &index_read, py::arg("x"), py::arg("dims"), py::arg("indices"), py::arg("at"),
         "x with integer indices along dims; their common shape is inserted before the at-th of the other dimensions.");

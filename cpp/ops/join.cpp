@@ -52,7 +52,8 @@ Tensor cat_tensors(const Parts& xs, int64_t dim) {
     const Tensor& x = *part;
     const int64_t size = x.shape()[axis];
     // Many small parts: their copies must not cost more than they move.
-    if (outer == 1 && x.nbytes() <= kSmall && x.dtype() == y.dtype() && x.is_contiguous()) {
+    if (outer == 1 && x.nbytes() <= kSmall && y.device() == Device::cpu && x.dtype() == y.dtype() &&
+        x.is_contiguous()) {
       if (x.nbytes() && !planning())
         std::memcpy(static_cast<char*>(y.raw()) + static_cast<size_t>(start) * step, x.raw(), x.nbytes());
     } else if (x.numel()) {
@@ -111,11 +112,11 @@ Tensor pad(const Tensor& x, const Dims& before, const Dims& after, const Tensor&
 DL_BIND(join) {
   using namespace dl;
   m.def(
-      "cat", [](const py::list& xs, int64_t dim) { return cat_tensors(parts_of(xs, "cat"), dim); }, py::arg("xs"),
-      py::arg("dim"), "Tensors joined along a dimension they have.");
+      any_device, "cat", [](const py::list& xs, int64_t dim) { return cat_tensors(parts_of(xs, "cat"), dim); },
+      py::arg("xs"), py::arg("dim"), "Tensors joined along a dimension they have.");
   m.def(
-      "stack", [](const py::list& xs, int64_t dim) { return stack_tensors(parts_of(xs, "stack"), dim); }, py::arg("xs"),
-      py::arg("dim"), "Tensors of one shape joined along a new dimension.");
-  m.def("pad", &pad, py::arg("x"), py::arg("before"), py::arg("after"), py::arg("value"),
+      any_device, "stack", [](const py::list& xs, int64_t dim) { return stack_tensors(parts_of(xs, "stack"), dim); },
+      py::arg("xs"), py::arg("dim"), "Tensors of one shape joined along a new dimension.");
+  m.def(any_device, "pad", &pad, py::arg("x"), py::arg("before"), py::arg("after"), py::arg("value"),
         "x with elements added (negative: cut) at both ends of each dimension; value is a 0-d tensor.");
 }

@@ -57,6 +57,6 @@ DL_BIND(triangle) {
   using namespace dl;
   m.def("triangle", &triangle, py::arg("x"), py::arg("diagonal"), py::arg("upper"),
         "Matrices with zeros above (upper: below) a diagonal.");
-  m.def("diagonal", &diagonal_view, py::arg("x"), py::arg("offset"), py::arg("dim1"), py::arg("dim2"),
+  m.def(any_device, "diagonal", &diagonal_view, py::arg("x"), py::arg("offset"), py::arg("dim1"), py::arg("dim2"),
         "A diagonal of the last dimension of the result; a view.");
 }

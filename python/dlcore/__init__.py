@@ -6,7 +6,7 @@ from dlcore.tensor import Tensor
 # isort: split
 from typing import TYPE_CHECKING
 
-from dlcore import _C, cuda
+from dlcore import _C
 from dlcore._C import bfloat16, bool_, float32, float64, int32, int64, uint8
 from dlcore.amp import autocast, is_autocast_enabled
 from dlcore.autograd import Function, grad

@@ -148,7 +148,9 @@ class Tensor(
     def numpy(self) -> np.ndarray:
         """An array over the same memory; a converted copy for bfloat16, which NumPy lacks."""
         source = cast(self.detach(), _C.float32) if self.dtype is _C.bfloat16 else self
-        return np.asarray(memoryview(source)) if source.numel() else np.empty(source.shape, source.dtype.name)
+        if source.numel() or self.is_cuda:  # which a view refuses
+            return np.asarray(memoryview(source))
+        return np.empty(source.shape, source.dtype.name)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -173,7 +175,7 @@ class Tensor(
         return _C.to_dlpack(_C.clone(self) if copy else self, max_version is not None and max_version[0] >= 1)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return (2 if self.is_cuda else 1, 0)
 
     def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Tensor:
         """Converted to a dtype and moved to a device: ``x.to(dlcore.float64)``, ``x.to("cuda", dlcore.bfloat16)``.

@@ -271,7 +271,7 @@ def save_file(
     with replacing(os.fspath(path)) as fd:
         _put(fd, len(text).to_bytes(8, "little") + text, on_bytes)
         for name in names:
-            x = _C.contiguous(tensors[name])
+            x = _C.contiguous(_C.to_device(tensors[name], "cpu"))
             if x.nbytes:
                 _put(fd, memoryview(_C.reinterpret(x, _C.uint8, (x.nbytes,))), on_bytes)
 

@@ -29,7 +29,7 @@ class _Gather(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (index,) = ctx.saved
-        return _ScatterAdd.apply(_C.zeros(ctx.shape, dy.dtype), ctx.dim, index, dy), None, None, None
+        return _ScatterAdd.apply(_C.zeros(ctx.shape, dy.dtype, dy.device), ctx.dim, index, dy), None, None, None
 
 
 class _Scatter(Function):
@@ -45,7 +45,8 @@ class _Scatter(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (index,) = ctx.saved
-        return _Scatter.apply(dy, ctx.dim, index, _C.zeros((), dy.dtype)), None, None, _to_values(ctx, dy, index)
+        nothing = _C.zeros((), dy.dtype, dy.device)
+        return _Scatter.apply(dy, ctx.dim, index, nothing), None, None, _to_values(ctx, dy, index)
 
 
 class _ScatterAdd(Function):

@@ -45,7 +45,7 @@ class _Place(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], look: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.look = look
-        y = _C.zeros(shape, x.dtype)
+        y = _C.zeros(shape, x.dtype, x.device)
         _C.copy_into(x, look(y))
         return y
 
@@ -98,7 +98,7 @@ class _Add(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor | None, values: Tensor, picks: Picks, shape: tuple[int, ...]) -> Tensor:
         ctx.save(*picks.indices, has_x=x is not None, picks=picks, shape=values.shape)
-        y = _C.zeros(shape, values.dtype) if x is None else _C.clone(x)
+        y = _C.zeros(shape, values.dtype, values.device) if x is None else _C.clone(x)
         _C.index_add(y, *picks, values)
         return y
 
@@ -124,7 +124,7 @@ class _Write(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         picks = ctx.picks._replace(indices=tuple(ctx.saved))
         dvalues = cast(sum_to(_Read.apply(dy, picks), ctx.shape), ctx.dtype) if ctx.dtype.is_floating_point else None
-        return _Write.apply(dy, _C.zeros((), dy.dtype), picks), dvalues, None
+        return _Write.apply(dy, _C.zeros((), dy.dtype, dy.device), picks), dvalues, None
 
 
 def _as_index(item: Any, position: int) -> Any:

@@ -54,16 +54,16 @@ class _Place(NamedTuple):
         """The view, given a tensor that is laid out like the base."""
         return _C.as_strided(base, self.shape, self.strides, self.offset)
 
-    def blank(self, dtype: Any) -> Tensor:
+    def blank(self, dtype: Any, device: str) -> Tensor:
         """Zeros that are laid out like the base."""
         reaches = [(n - 1) * step for n, step in zip(self.base_shape, self.base_strides, strict=True) if n > 0]
         first = -sum(r for r in reaches if r < 0)
-        block = _C.zeros((1 + sum(abs(r) for r in reaches),), dtype)
+        block = _C.zeros((1 + sum(abs(r) for r in reaches),), dtype, device)
         return _C.as_strided(block, self.base_shape, self.base_strides, first)
 
     def copy(self, base: Tensor) -> Tensor:
         """A copy that is laid out like the base."""
-        y = self.blank(base.dtype)
+        y = self.blank(base.dtype, base.device)
         _C.copy_into(base, y)
         return y
 
@@ -92,7 +92,7 @@ class _Unwindow(Function):
     @staticmethod
     def forward(ctx: Any, view: Tensor, place: _Place) -> Tensor:
         ctx.place = place
-        y = place.blank(view.dtype)
+        y = place.blank(view.dtype, view.device)
         _C.copy_into(view, place.look(y))
         return y
 
@@ -110,7 +110,7 @@ class _Hole(Function):
     def forward(ctx: Any, base: Tensor, place: _Place) -> Tensor:
         ctx.place = place
         y = place.copy(base)
-        _C.copy_into(_C.zeros((), y.dtype), place.look(y))
+        _C.copy_into(_C.zeros((), y.dtype, y.device), place.look(y))
         return y
 
     @staticmethod
@@ -136,7 +136,7 @@ class _Assign(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, source: Tensor, op: str) -> Tensor:
         ctx.shape, ctx.dtype = source.shape, source.dtype
-        y = _C.empty(x.shape, x.dtype)
+        y = _C.empty(x.shape, x.dtype, x.device)
         _C.copy_into(source, y, op)
         return y
 

@@ -80,7 +80,7 @@ class _Pad(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, before: tuple[int, ...], after: tuple[int, ...], value: float) -> Tensor:
         ctx.before, ctx.after = before, after
-        return _C.pad(x, before, after, tensor(value, x.dtype))
+        return _C.pad(x, before, after, tensor(value, x.dtype, x.device))
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:

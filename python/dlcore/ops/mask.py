@@ -29,7 +29,7 @@ class _Read(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return _Write.apply(_C.zeros(ctx.shape, dy.dtype), dy, *ctx.saved), None
+        return _Write.apply(_C.zeros(ctx.shape, dy.dtype, dy.device), dy, *ctx.saved), None
 
 
 class _Write(Function):
@@ -48,7 +48,7 @@ class _Write(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         (mask,) = ctx.saved
         dvalues = cast(sum_to(_Read.apply(dy, mask), ctx.shape), ctx.dtype) if ctx.dtype.is_floating_point else None
-        return _Write.apply(dy, _C.zeros((), dy.dtype), mask), dvalues, None
+        return _Write.apply(dy, _C.zeros((), dy.dtype, dy.device), mask), dvalues, None
 
 
 def read_rows(x: Tensor, mask: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
         ValueError: shapes that do not broadcast, or a value that is not a single number.
     """
     _check_mask(mask, "masked_fill")
-    fill = value if is_tensor(value) else tensor(value, x.dtype)
+    fill = value if is_tensor(value) else tensor(value, x.dtype, x.device)
     if fill.ndim:
         raise ValueError(f"[masked_fill] expected a number or a 0-dimensional tensor, got shape {fill.shape}")
     return ops.where(mask, cast(fill, x.dtype), x)

@@ -121,7 +121,7 @@ def repeat_interleave(x: Tensor, repeats: int | Tensor, dim: int | None = None) 
         return repeat_interleave(flatten(x), repeats, 0)
     axis = axis_of(dim, x, "repeat_interleave")
     n = x.shape[axis]
-    counts = np.asarray(repeats.numpy() if isinstance(repeats, _C.Tensor) else repeats)
+    counts = np.asarray(repeats.cpu().numpy() if isinstance(repeats, _C.Tensor) else repeats)
     if counts.dtype.kind not in "iu":
         raise TypeError(f"[repeat_interleave] repeats must be integers, got {counts.dtype}")
     if counts.ndim > 1 or (counts.ndim == 1 and counts.shape != (n,)):
@@ -132,7 +132,7 @@ def repeat_interleave(x: Tensor, repeats: int | Tensor, dim: int | None = None) 
     if (counts < 0).any():
         raise ValueError(f"[repeat_interleave] repeats must not be negative, got {int(counts.min())}")
     if counts.ndim == 1:
-        return index_select(x, axis, tensor(np.repeat(np.arange(n), counts)))
+        return index_select(x, axis, tensor(np.repeat(np.arange(n), counts), device=x.device))
     k = int(counts)
     return reshape(_again(x, prod(x.shape[: axis + 1]), k), (*x.shape[:axis], n * k, *x.shape[axis + 1 :]))
 

@@ -80,7 +80,7 @@ def _biases(cell: str, b_ih: Tensor | None, b_hh: Tensor | None) -> tuple[Tensor
     if cell == "gru":
         H = b_hh.shape[0] // 3
         b_n = _C.slice(b_hh, 0, 2 * H, 3 * H, 1)
-        b_hh = _C.cat([_C.slice(b_hh, 0, 0, 2 * H, 1), _C.zeros((H,), b_hh.dtype)], 0)
+        b_hh = _C.cat([_C.slice(b_hh, 0, 0, 2 * H, 1), _C.zeros((H,), b_hh.dtype, b_hh.device)], 0)
     return (b_hh if b_ih is None else _C.add(b_ih, b_hh)), b_n
 
 
@@ -235,9 +235,9 @@ def _run(
         if t.dtype is not x.dtype:
             raise TypeError(f"[{op}] expected {name} of the input's dtype {x.dtype!r}, got {t.dtype!r}")
     if h0 is None:
-        h0 = _C.zeros((B, H), x.dtype)
+        h0 = _C.zeros((B, H), x.dtype, x.device)
     if c0 is None and cell == "lstm":
-        c0 = _C.zeros((B, H), x.dtype)
+        c0 = _C.zeros((B, H), x.dtype, x.device)
     args: Any = (x, w_ih, w_hh, b_ih, b_hh, h0, c0)
     if x.dtype is not _C.bfloat16:
         return _Recurrence.apply(cell, *args, sizes, bool(reverse))

@@ -35,7 +35,7 @@ class _Ordered(Function):
         (indices,) = ctx.saved
         if ctx.shape == ():
             return dy, None, None
-        return scatter_add(_C.zeros(ctx.shape, dy.dtype), ctx.dim, indices, dy), None, None
+        return scatter_add(_C.zeros(ctx.shape, dy.dtype, dy.device), ctx.dim, indices, dy), None, None
 
 
 def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:

@@ -56,9 +56,9 @@ class _Rows:
         blocks = _blocks(x.shape[0], w.shape[0])
         # Many blocks of bfloat16 are added up in float32.
         sums = _C.float32 if x.dtype is _C.bfloat16 and len(blocks) > 1 else x.dtype
-        dx = _C.empty(x.shape, x.dtype) if needs[0] else None
+        dx = _C.empty(x.shape, x.dtype, x.device) if needs[0] else None
         dw: Tensor | None = None
-        db = _C.zeros(w.shape[:1], sums) if needs[2] else None
+        db = _C.zeros(w.shape[:1], sums, w.device) if needs[2] else None
 
         def block(begin: int, end: int) -> Tensor:
             nonlocal dw

@@ -170,7 +170,7 @@ class Optimizer:
             return value
         if value.shape != p.shape:
             raise ValueError(f"[{self._op}] expected {key!r} of shape {p.shape}, got {value.shape}")
-        return _C.clone(_C.cast(value, moment_dtype(p)))
+        return _C.clone(_C.to_device(_C.cast(value, moment_dtype(p)), p.device))
 
     def __repr__(self) -> str:
         lines = [f"{self._op} ("]
