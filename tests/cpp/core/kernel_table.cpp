@@ -74,5 +74,27 @@ TEST_F(KernelTable, TargetsHaveNames) {
   EXPECT_THROW(set_target(Target::cuda), ValueError);
 }
 
+int on_device(int x) { return 100 * x; }
+
+// No kernel of the CPU stands in for a device's, and no device's for the CPU's.
+TEST_F(KernelTable, ADeviceHasItsOwnKernels) {
+  const Kernel<int (*)(int)> kernel{"test_device/float32"};
+  register_kernel("test_device/float32", Target::reference, reinterpret_cast<AnyFn>(+[](int x) { return x; }));
+  EXPECT_EQ(kernel.get()(2), 2);
+  {
+    const DeviceScope scope(Device::cuda);
+    try {
+      kernel.get();
+      FAIL() << "a kernel of the CPU was given";
+    } catch (const UnsupportedError& e) {
+      EXPECT_STREQ(e.what(),
+                   "[test_device] has no CUDA kernel for float32; move the tensor to the CPU with .to('cpu')");
+    }
+    register_kernel("test_device/float32", Target::cuda, reinterpret_cast<AnyFn>(on_device));
+    EXPECT_EQ(kernel.get()(2), 200);
+  }
+  EXPECT_EQ(kernel.get()(2), 2);
+}
+
 }  // namespace
 }  // namespace dl
