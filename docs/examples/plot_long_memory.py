@@ -7,6 +7,8 @@ A long memory: RNN, LSTM and GRU
     h_t = \tanh(W x_t + U h_{t-1} + b)
     \qquad
     c_t = f_t \odot c_{t-1} + i_t \odot g_t, \quad h_t = o_t \odot \tanh(c_t)
+    \qquad
+    h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}
 
 The first number of a sequence is a class, noise follows, and at the end the network is to name the class.
 

@@ -59,8 +59,8 @@ grid = np.stack(np.meshgrid(at, at[::-1]), -1).reshape(-1, 2)
 with dl.no_grad():
     drawn = model.images(dl.tensor(grid, dtype="float32")).numpy()
 figure, ax = plt.subplots(figsize=(4.6, 4.6), layout="constrained")
-sheet = drawn.reshape(12, 12, 8, 8).transpose(0, 2, 1, 3).reshape(96, 96)
-ax.imshow(sheet, cmap="gray_r", extent=(-2, 2, -2, 2))
+sheet = np.pad(drawn.reshape(12, 12, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 1, 3).reshape(120, 120)
+ax.imshow(sheet, cmap="gray_r", extent=(-2.2, 2.2, -2.2, 2.2))
 ax.set(xlabel="$z_1$", ylabel="$z_2$")
 
 # %%
