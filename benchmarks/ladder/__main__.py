@@ -27,7 +27,7 @@ FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mbmi2", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
 }
-CORE = ["cpp/core/parallel.cpp", "cpp/dispatch/kernel.cpp", "cpp/dispatch/cpu_features.cpp"]
+CORE = [f"cpp/{stem}.cpp" for stem in ("core/parallel", "core/device", "dispatch/kernel", "dispatch/cpu_features")]
 
 
 def target() -> str:

@@ -94,7 +94,7 @@ void four_chains(const Operands& p) {
 // when it is read again. Predicted: 0.95, the price of the digits.
 void shipped(const Operands& p) {
   static Floats mean(p.rows), rstd(p.rows);
-  dl::forward<float>(p.x, p.w, p.b, p.y, mean.data(), rstd.data(), p.rows, p.cols, kEps);
+  dl::forward<float>(p.x, nullptr, p.w, p.b, nullptr, p.y, mean.data(), rstd.data(), p.rows, p.cols, kEps);
 }
 
 }  // namespace
