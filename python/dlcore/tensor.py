@@ -139,11 +139,15 @@ class Tensor(
         """The value of a tensor with one element, as a Python number."""
         if self.numel() != 1:
             raise ValueError(f"[item] expected a tensor with one element, got shape {self.shape}")
-        return self.detach().cpu().numpy().reshape(()).item()
+        return self._on_host().numpy().reshape(()).item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self.detach().cpu().numpy().tolist()
+        return self._on_host().numpy().tolist()
+
+    def _on_host(self) -> Tensor:
+        """Where its numbers can be read: itself, but for a tensor on a GPU."""
+        return self.detach().cpu() if self.is_cuda else self
 
     def numpy(self) -> np.ndarray:
         """An array over the same memory; a converted copy for bfloat16, which NumPy lacks."""
@@ -239,9 +243,7 @@ class Tensor(
         return format(self.item(), spec) if spec and self.numel() == 1 else str(self)
 
     def __repr__(self) -> str:
-        body = np.array2string(
-            self.detach().cpu().numpy(), separator=", ", prefix="tensor(", threshold=1000, precision=4
-        )
+        body = np.array2string(self._on_host().numpy(), separator=", ", prefix="tensor(", threshold=1000, precision=4)
         notes = "" if self.device == "cpu" else f", device='{self.device}'"
         notes += "" if self.dtype in (_C.float32, _C.int64, _C.bool_) else f", dtype={self.dtype.name}"
         if self._node is not None:

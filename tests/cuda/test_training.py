@@ -38,9 +38,14 @@ def losses(device, steps, optimizer):
     return out
 
 
-@pytest.mark.parametrize(
-    "optimizer", [lambda p: optim.AdamW(p, lr=1e-2), lambda p: optim.SGD(p, lr=0.1, momentum=0.9)], ids=["adamw", "sgd"]
-)
+OPTIMIZERS = {
+    "adamw": lambda p: optim.AdamW(p, lr=1e-2),
+    "sgd": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "adagrad": lambda p: optim.Adagrad(p, lr=0.1, initial_accumulator_value=0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_the_same_losses_as_on_the_cpu(optimizer):
     here, there = losses("cpu", 12, optimizer), losses("cuda", 12, optimizer)
     assert here[-1] < here[0]

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from dlcore import ops
-from dlcore.distributions.distribution import Distribution, finite, parameters, require
+from dlcore.distributions.distribution import Distribution, finite, parameters
+from dlcore.ops.measure import require
 from dlcore.tensor import Tensor
 
 __all__ = ["Laplace", "Normal", "Uniform"]

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from dlcore import _C, ops
-from dlcore.distributions.distribution import Distribution, parameters, require
-from dlcore.ops.measure import check_probabilities
+from dlcore.distributions.distribution import Distribution, parameters
+from dlcore.ops.measure import check_probabilities, require
 from dlcore.tensor import Tensor
 
 __all__ = ["Bernoulli", "Categorical"]

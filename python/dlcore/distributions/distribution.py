@@ -139,15 +139,6 @@ def _has_dtype(value: Any) -> bool:
     return hasattr(value, "dtype")
 
 
-def require(op: str, what: str, good: Tensor, value: Tensor) -> None:
-    """ValueError "[op] expected `what`, got …" with the first element of `value` where `good` is False."""
-    bad = ops.logical_not(good)
-    if not bad.any().item():  # the other way round a dry run, in which every number is 0, would end here
-        return
-    at = tuple(int(i[0]) for i in ops.nonzero(bad, as_tuple=True))
-    raise ValueError(f"[{op}] expected {what}, got {value.detach()[at].item():.6g}{f' at {at}' if at else ''}")
-
-
 def finite(x: Tensor) -> Tensor:
     """Where x is neither NaN nor infinite."""
     return ops.isfinite(x.detach())

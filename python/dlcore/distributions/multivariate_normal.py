@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from dlcore import _C, ops
-from dlcore.distributions.distribution import Distribution, finite, require
+from dlcore.distributions.distribution import Distribution, finite
+from dlcore.ops.measure import require
 from dlcore.tensor import Tensor
 
 __all__ = ["MultivariateNormal"]

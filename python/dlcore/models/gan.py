@@ -7,12 +7,12 @@ Wasserstein GANs", 2017.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dlcore import nn, ops
 from dlcore.autograd import grad
+from dlcore.models.mlp import linear_chain
 from dlcore.nn import functional as F
 from dlcore.state import no_grad
 from dlcore.tensor import Tensor
@@ -43,13 +43,6 @@ class GANConfig:
             raise ValueError(f"[GAN] expected loss of {LOSSES}, got {self.loss!r}")
 
 
-def _layers(sizes: list[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
-        layers += [nn.Linear(a, b), activation()]
-    return nn.Sequential(*layers[:-1])
-
-
 class GAN(nn.Module):
     """z ~ N(0, I) to samples by the `generator`, and samples to logits of being real by the `discriminator`.
 
@@ -63,8 +56,8 @@ class GAN(nn.Module):
 
     def _networks(self, config: Any) -> tuple[nn.Module, nn.Module]:
         size = math.prod(config.shape)
-        generator = _layers([config.latent, *config.hidden, size], nn.ReLU)
-        return generator, _layers([size, *config.hidden, 1], lambda: nn.LeakyReLU(0.2))
+        generator = linear_chain([config.latent, *config.hidden, size], nn.ReLU)
+        return generator, linear_chain([size, *config.hidden, 1], lambda: nn.LeakyReLU(0.2))
 
     def sample(self, n: int) -> Tensor:
         """n samples of the generator, (n, *shape)."""

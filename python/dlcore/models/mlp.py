@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,14 @@ class MLPConfig:
             raise ValueError(f"[MLP] expected activation to be one of {names}, got {self.activation!r}")
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"[MLP] expected a probability dropout in [0, 1], got {self.dropout}")
+
+
+def linear_chain(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Linear layers from each size to the next, with an activation between any two."""
+    layers: list[nn.Module] = []
+    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(a, b), activation()]
+    return nn.Sequential(*layers[:-1])
 
 
 class MLP(nn.Module):

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from dlcore import nn, ops
+from dlcore.models.mlp import linear_chain
 from dlcore.nn import functional as F
 from dlcore.tensor import Tensor
 
@@ -46,14 +47,8 @@ class VAEConfig:
 
 def _dense(config: VAEConfig) -> tuple[nn.Sequential, nn.Sequential]:
     sizes = [math.prod(config.shape), *config.hidden]
-    encoder: list[nn.Module] = [nn.Flatten()]
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
-        encoder += [nn.Linear(a, b), nn.ReLU()]
-    encoder.append(nn.Linear(sizes[-1], 2 * config.latent))
-    decoder: list[nn.Module] = []
-    for a, b in zip([config.latent, *reversed(sizes[1:])], reversed(sizes), strict=True):
-        decoder += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*encoder), nn.Sequential(*decoder[:-1])
+    encoder = linear_chain([*sizes, 2 * config.latent], nn.ReLU)
+    return nn.Sequential(nn.Flatten(), *encoder), linear_chain([config.latent, *reversed(sizes)], nn.ReLU)
 
 
 def _convolutional(config: VAEConfig) -> tuple[nn.Sequential, nn.Sequential]:

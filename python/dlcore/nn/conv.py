@@ -10,7 +10,7 @@ from dlcore.nn import init
 from dlcore.nn.linear import check_size
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
-from dlcore.ops.conv import tuple_of
+from dlcore.ops.conv import same_padding, tuple_of
 from dlcore.tensor import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"]
@@ -86,10 +86,10 @@ class _ConvNd(Module):
         """x and the zeros that are still to be added: padding of another mode happens before the convolution."""
         if self.padding_mode == "zeros":
             return x, self.padding
-        sides = [(p, p) for p in self.padding] if self.padding not in ("same", "valid") else [(0, 0)] * self._n
-        if self.padding == "same":
-            both = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            sides = [(b // 2, b - b // 2) for b in both]
+        if isinstance(self.padding, str):
+            sides = same_padding(self.kernel_size, self.dilation) if self.padding == "same" else [(0, 0)] * self._n
+        else:
+            sides = [(p, p) for p in self.padding]
         return ops.pad(x, [p for pair in reversed(sides) for p in pair], self.padding_mode), 0
 
     def multiply_adds(self, args: tuple[Any, ...], output: Any) -> int:

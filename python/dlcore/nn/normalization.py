@@ -9,13 +9,14 @@ from dlcore.nn import init
 from dlcore.nn.linear import check_size
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
+from dlcore.ops.norm import sizes_of
 from dlcore.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "Dropout", "GroupNorm", "LayerNorm", "RMSNorm"]
 
 
 def _sizes(layer: Module, normalized_shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = sizes_of(normalized_shape)
     if not shape or min(shape) < 1:
         name = type(layer).__name__
         raise ValueError(f"[{name}] expected sizes of at least 1, got normalized_shape {normalized_shape}")

@@ -161,8 +161,8 @@ def conv2d(
         if padding == "same" and weight.ndim == 4:
             if steps != (1, 1):
                 raise ValueError(f"[conv2d] padding 'same' needs stride 1, got {steps}; give the padding as numbers")
-            rows, cols = (max(0, d * (k - 1)) for d, k in zip(spread, weight.shape[2:], strict=True))
-            sides = (rows // 2, rows - rows // 2, cols // 2, cols - cols // 2)
+            (top, bottom), (left, right) = same_padding(weight.shape[2:], spread)
+            sides = (top, bottom, left, right)
     else:
         top, left = pair_of(padding, "padding", op)
         sides = (top, top, left, left)
@@ -243,6 +243,12 @@ def conv_transpose2d(
 def pair_of(value: Any, what: str, op: str) -> tuple[int, int]:
     """One number for both directions, or (rows, columns)."""
     return tuple_of(value, 2, what, op)
+
+
+def same_padding(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
+    """What "same" adds before and after, for each direction; an odd sum has the extra one after."""
+    both = [max(0, d * (k - 1)) for d, k in zip(dilation, kernel, strict=True)]
+    return [(b // 2, b - b // 2) for b in both]
 
 
 def tuple_of(value: Any, n: int, what: str, op: str) -> Any:

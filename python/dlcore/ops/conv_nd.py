@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
-from dlcore.ops.conv import tuple_of
+from dlcore.ops.conv import same_padding, tuple_of
 
 if TYPE_CHECKING:
     from dlcore.tensor import Tensor
@@ -217,8 +217,7 @@ def _options(
             raise ValueError(f"[{op}] padding must be 'same', 'valid', or numbers, got {padding!r}")
         if padding == "same" and set(steps) != {1}:
             raise ValueError(f"[{op}] padding 'same' needs stride 1, got {steps}; give the padding as numbers")
-        both = [span - 1 if padding == "same" else 0 for span in spans]
-        sides = [(b // 2, b - b // 2) for b in both]
+        sides = same_padding(weight.shape[2:], spread) if padding == "same" else [(0, 0)] * n
     else:
         sides = [(p, p) for p in tuple_of(padding, n, "padding", op)]
         if min(sides)[0] < 0:

@@ -106,6 +106,11 @@ def check_reduction(reduction: str, op: str) -> None:
         raise ValueError(f"[{op}] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
+def check_smoothing(label_smoothing: float, op: str) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"[{op}] label_smoothing must lie in [0, 1], got {label_smoothing}")
+
+
 def _check_same_shape(x: Tensor, target: Tensor, op: str) -> None:
     if x.shape != target.shape:
         raise ValueError(f"[{op}] input and target must have the same shape, got {x.shape} and {target.shape}")
@@ -168,8 +173,7 @@ def cross_entropy(
     """
     input, target, weight = raised(input, target, weight)
     check_reduction(reduction, "cross_entropy")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"[cross_entropy] label_smoothing must lie in [0, 1], got {label_smoothing}")
+    check_smoothing(label_smoothing, "cross_entropy")
     classes = 0 if not input.ndim else input.shape[1 if input.ndim > 1 else 0]
     check_weight(weight, classes, "cross_entropy")
     if target.dtype.is_floating_point:

@@ -18,6 +18,15 @@ __all__ = ["cosine_similarity", "entropy", "l2_penalty"]
 _SUM_TOLERANCE = {_C.float32: 2.0**-11, _C.bfloat16: 2.0**-4, _C.float64: 2.0**-26}
 
 
+def require(op: str, what: str, good: Tensor, value: Tensor) -> None:
+    """ValueError "[op] expected `what`, got …" with the first element of `value` where `good` is False."""
+    bad = ops.logical_not(good)
+    if not bad.any().item():  # the other way round a dry run, in which every number is 0, would end here
+        return
+    at = tuple(int(i[0]) for i in ops.nonzero(bad, as_tuple=True))
+    raise ValueError(f"[{op}] expected {what}, got {value.detach()[at].item():.6g}{f' at {at}' if at else ''}")
+
+
 def check_probabilities(p: Tensor, op: str, dim: int | None = -1) -> None:
     """Raises ValueError, in the name of `op`, unless p lies in [0, 1] and, along `dim` (None: do not ask), sums to 1.
 
@@ -30,14 +39,8 @@ def check_probabilities(p: Tensor, op: str, dim: int | None = -1) -> None:
     if not p.dtype.is_floating_point:
         raise TypeError(f"[{op}] expected floating probabilities, got {p.dtype!r} of shape {p.shape}")
     p = p.detach()
-    if not p.numel():
-        return
-    bad = ops.logical_not(ops.logical_and(ops.ge(p, 0.0), ops.le(p, 1.0)))
-    if _C.any(bad, None, False).item():
-        at = tuple(int(i[0]) for i in ops.nonzero(bad, as_tuple=True))
-        where = f" at {at}" if at else ""
-        raise ValueError(f"[{op}] expected probabilities in [0, 1], got {p[at].item():.6g}{where}")
-    if dim is None:
+    require(op, "probabilities in [0, 1]", ops.logical_and(ops.ge(p, 0.0), ops.le(p, 1.0)), p)
+    if dim is None or not p.numel():
         return
     off = ops.abs(ops.sum(p, dim) - 1.0)
     if _C.amax(off, None, False).item() > _SUM_TOLERANCE[p.dtype]:

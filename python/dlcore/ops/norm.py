@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
@@ -108,10 +109,14 @@ def add_layer_norm(
     return _normed(ops.cast(x, dtype), ops.cast(residual, dtype), normalized_shape, weight, bias, eps)
 
 
+def sizes_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+
+
 def _normed(
     x: Tensor, residual: Tensor | None, shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Any:
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    shape = sizes_of(shape)
     w, b = (None if p is None else ops.cast(p, x.dtype) for p in (weight, bias))
     return _LayerNorm.apply(x, residual, shape, w, b, eps)
 

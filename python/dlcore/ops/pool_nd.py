@@ -3,6 +3,7 @@ of a box are found plane by plane and then along the depth. And the largest over
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,9 +163,7 @@ def adaptive_avg_pool3d(x: Tensor, output_size: int | tuple[int | None, int | No
         TypeError: not a floating dtype.
     """
     size = _sizes("adaptive_avg_pool3d", x, output_size, 3)
-    y = ops.adaptive_avg_pool2d(_volumes(x), (size[1], size[2]))
-    deep = ops.adaptive_avg_pool2d(_flat(y), (size[0], size[1] * size[2]))
-    return ops.reshape(deep, (*x.shape[:-3], *size))
+    return _by_planes(x, size, ops.adaptive_avg_pool2d)
 
 
 def adaptive_max_pool1d(x: Tensor, output_size: One, return_indices: bool = False) -> Any:
@@ -214,9 +213,7 @@ def adaptive_max_pool3d(x: Tensor, output_size: int | tuple[int | None, int | No
         TypeError: not a floating dtype.
     """
     size = _sizes("adaptive_max_pool3d", x, output_size, 3)
-    y = _max_of_tiles(_volumes(x), size[1:], False)
-    deep = _max_of_tiles(_flat(y), (size[0], size[1] * size[2]), False)
-    return ops.reshape(deep, (*x.shape[:-3], *size))
+    return _by_planes(x, size, _max_of_tiles)
 
 
 def _volumes(x: Tensor) -> Tensor:
@@ -227,6 +224,12 @@ def _volumes(x: Tensor) -> Tensor:
 def _flat(x: Tensor) -> Tensor:
     """(N * C, D, H * W): planes whose rows are the depth."""
     return ops.reshape(x, (*x.shape[:2], x.shape[2] * x.shape[3]))
+
+
+def _by_planes(x: Tensor, size: tuple[int, ...], pool: Callable[[Tensor, Any], Tensor]) -> Tensor:
+    """A grid of tiles that is pooled plane by plane and then along the depth."""
+    deep = pool(_flat(pool(_volumes(x), size[1:])), (size[0], size[1] * size[2]))
+    return ops.reshape(deep, (*x.shape[:-3], *size))
 
 
 def _check_shape(op: str, x: Any, n: int) -> None:
@@ -292,7 +295,7 @@ def _tiles(n: int, tiles: int) -> np.ndarray:
     return np.minimum(begin[:, None] + np.arange((end - begin).max()), end[:, None] - 1)
 
 
-def _max_of_tiles(x: Tensor, size: tuple[int, ...], return_indices: bool) -> Any:
+def _max_of_tiles(x: Tensor, size: tuple[int, ...], return_indices: bool = False) -> Any:
     """Windows of one size, once shorter tiles repeat their last row or column. The repeated come after, so that the
     first of equal elements stays the first."""
     places = [_tiles(n, tiles) for n, tiles in zip(x.shape[-2:], size, strict=True)]

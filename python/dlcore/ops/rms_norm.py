@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import _C, ops
 from dlcore.autograd import Function
+from dlcore.ops.norm import sizes_of
 from dlcore.state import is_grad_enabled
 
 if TYPE_CHECKING:
@@ -65,6 +66,6 @@ def rms_norm(
 
     Source: Zhang, Sennrich, Root Mean Square Layer Normalization, 2019.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = sizes_of(normalized_shape)
     w = None if weight is None else ops.cast(weight, x.dtype)
     return _RMSNorm.apply(x, shape, w, float(EPS.get(x.dtype.name, 0.0) if eps is None else eps))

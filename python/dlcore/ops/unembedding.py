@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from dlcore import _C, ops
 from dlcore.amp import lowered
 from dlcore.autograd import Function
-from dlcore.ops.loss import check_reduction, check_weight, cross_entropy, differentiable_backward, weights_of
+from dlcore.ops.loss import (
+    check_reduction,
+    check_smoothing,
+    check_weight,
+    cross_entropy,
+    differentiable_backward,
+    weights_of,
+)
 from dlcore.state import is_grad_enabled, no_grad
 
 if TYPE_CHECKING:
@@ -87,8 +94,8 @@ class _Rows:
 def _like(w: Tensor, dtype: Any) -> Tensor:
     """Memory for the gradient of a matrix, lying as it lies."""
     if w.strides[0] == 1 and w.strides[1] != 1:
-        return _C.empty((w.shape[1], w.shape[0]), dtype).T
-    return _C.empty(w.shape, dtype)
+        return _C.empty((w.shape[1], w.shape[0]), dtype, w.device).T
+    return _C.empty(w.shape, dtype, w.device)
 
 
 class _LinearCrossEntropy(Function):
@@ -101,7 +108,7 @@ class _LinearCrossEntropy(Function):
         early = any(needs) and reduction != "none"
         dloss = None
         if early:
-            dloss = ops.ones((), rows.logits_dtype) if scale is None else scale
+            dloss = ops.ones((), rows.logits_dtype, x.device) if scale is None else scale
         loss, gradients = rows.losses(x, w, b, dloss, needs if early else (False, False, False))
         ctx.save(x, w, *(() if b is None else (b,)), rows=rows, scale=scale, reduction=reduction)
         ctx.gradients = gradients if early else None
@@ -167,8 +174,7 @@ def linear_cross_entropy(
     """
     op = "linear_cross_entropy"
     check_reduction(reduction, op)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"[{op}] label_smoothing must lie in [0, 1], got {label_smoothing}")
+    check_smoothing(label_smoothing, op)
     if linear_weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != linear_weight.shape[1]:
         raise ValueError(
             f"[{op}] expected input (..., K) and linear_weight (V, K), got {input.shape} and {linear_weight.shape}"

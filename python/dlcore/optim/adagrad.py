@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dlcore import _C
-from dlcore.ops.creation import full
-from dlcore.optim.optimizer import Optimizer, moment_dtype
+from dlcore.optim.optimizer import Optimizer, new_moment
 
 __all__ = ["Adagrad"]
 
@@ -74,5 +73,5 @@ class Adagrad(Optimizer):
         s = self.state[p]
         if not s:
             s["step"] = 0
-            s["sum"] = full(p.shape, start, moment_dtype(p))
+            s["sum"] = new_moment(p).fill_(start)
         return s

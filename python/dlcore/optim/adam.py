@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dlcore import _C
-from dlcore.optim.optimizer import Optimizer, moment_dtype
+from dlcore.optim.optimizer import Optimizer, new_moment
 
 __all__ = ["Adam", "AdamW"]
 
@@ -90,7 +90,7 @@ class Adam(Optimizer):
             s["step"] = 0
         for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if amsgrad else 2]:
             if key not in s:
-                s[key] = _C.zeros(p.shape, moment_dtype(p), p.device)
+                s[key] = new_moment(p)
         return s
 
 

@@ -180,6 +180,11 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+def new_moment(p: Tensor) -> Any:
+    """Zeros for a running average of the gradients of `p`, where `p` lies."""
+    return _C.zeros(p.shape, moment_dtype(p), p.device)
+
+
 def moment_dtype(p: Tensor) -> Any:
     """The dtype of running averages: the parameter's, but float32 for bfloat16, in which small updates would vanish."""
     return _C.float32 if p.dtype is _C.bfloat16 else p.dtype

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dlcore import _C
-from dlcore.optim.optimizer import Optimizer, moment_dtype
+from dlcore.optim.optimizer import Optimizer, new_moment
 
 __all__ = ["RMSprop"]
 
@@ -88,5 +88,5 @@ class RMSprop(Optimizer):
         s.setdefault("step", 0)
         for key in keys:
             if key not in s:
-                s[key] = _C.zeros(p.shape, moment_dtype(p))
+                s[key] = new_moment(p)
         return s

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dlcore import _C
-from dlcore.optim.optimizer import Optimizer, moment_dtype
+from dlcore.optim.optimizer import Optimizer, new_moment
 
 __all__ = ["SGD"]
 
@@ -64,10 +64,7 @@ class SGD(Optimizer):
         if group["momentum"] != 0:
             held = [self.state[p].get("momentum_buffer") for p in params]
             first = [b is None for b in held]
-            buffers = [
-                _C.zeros(p.shape, moment_dtype(p), p.device) if b is None else b
-                for p, b in zip(params, held, strict=True)
-            ]
+            buffers = [new_moment(p) if b is None else b for p, b in zip(params, held, strict=True)]
         _C.sgd_step(
             params,
             [p.grad for p in params],
